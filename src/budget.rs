@@ -1,9 +1,9 @@
 //! Limits that all readers of foreign bytes share.
 //!
-//! A reader that bounds each thing alone bounds nothing: ten thousand chunks of two thousand disks
-//! are eighty gigabytes of names. So what an input may cost as a whole is one [`Budget`], and every
-//! loop draws from it while the input is read. A loop that follows tables of an image draws from a
-//! [`TableBudget`]. [`Going`] lets a loop that blocks end when the user interrupts the run.
+//! Limits on single items do not bound the total: ten thousand chunks of two thousand disks are
+//! eighty gigabytes of names. The total cost of an input is therefore one [`Budget`], from which
+//! every loop draws while the input is read. A loop that follows tables of an image draws from a
+//! [`TableBudget`]. [`Going`] lets a blocking loop end when the user interrupts the run.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Read};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-/// What an input may cost of one thing, and what is left of it.
+/// Limit on the cost of an input in one unit, and the amount that is left.
 #[derive(Debug, Clone)]
 pub struct Budget {
     what: &'static str,
@@ -20,7 +20,7 @@ pub struct Budget {
     left: u64,
 }
 
-/// An input costs more than it may.
+/// An input costs more than its budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more than {most} {what}")]
 pub struct Exhausted {
@@ -29,12 +29,12 @@ pub struct Exhausted {
 }
 
 impl Budget {
-    /// A budget of `most` of `what`, which is a plural: "files", "bytes of names".
+    /// A budget of `most` units of `what`, a plural: "files", "bytes of names".
     pub const fn new(most: u64, what: &'static str) -> Self {
         Self { what, most, left: most }
     }
 
-    /// Takes `amount` from what is left. After an error nothing is left.
+    /// Subtracts `amount` from the budget. After an error nothing is left.
     ///
     /// # Errors
     /// [`Exhausted`].
@@ -64,9 +64,9 @@ impl From<Exhausted> for String {
     }
 }
 
-/// The bytes of a file that tables, or blocks of data, may lie in. Each byte belongs to one of
-/// them, so all together cannot be longer than the file; where they are, they lie over each other,
-/// and a small file would keep the program busy for hours. A clone draws from the same budget.
+/// Bytes of a file that its tables, or its blocks of data, may occupy. Each byte belongs to one of
+/// them, so their total length is at most that of the file. If it is larger, some overlap, and a
+/// small file would cause hours of work. A clone draws from the same budget.
 #[derive(Debug, Clone)]
 pub struct TableBudget {
     left: Arc<AtomicU64>,
@@ -74,7 +74,7 @@ pub struct TableBudget {
 }
 
 impl TableBudget {
-    /// The budget of the tables of a file of `length` bytes.
+    /// Budget for the tables of a file of `length` bytes.
     pub fn of_tables(length: u64) -> Self {
         Self {
             left: Arc::new(length.into()),
@@ -82,7 +82,7 @@ impl TableBudget {
         }
     }
 
-    /// The budget of the blocks of data of a file of `length` bytes.
+    /// Budget for the blocks of data of a file of `length` bytes.
     pub fn of_data(length: u64) -> Self {
         Self {
             left: Arc::new(length.into()),
@@ -90,10 +90,10 @@ impl TableBudget {
         }
     }
 
-    /// Takes the `bytes` of a table or block.
+    /// Subtracts the length of a table or block, in bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidData`] when all of them are longer than the file.
+    /// [`ErrorKind::InvalidData`] if the total length exceeds that of the file.
     pub fn draw(&mut self, bytes: u64) -> io::Result<()> {
         let draw = |left: u64| left.checked_sub(bytes);
         let drawn = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, draw);
@@ -101,16 +101,16 @@ impl TableBudget {
     }
 }
 
-/// Whether work that blocks may go on. The default goes on without end.
+/// Cancellation of blocking work. The default is never cancelled.
 #[derive(Debug, Clone, Default)]
 pub struct Going(Option<CancellationToken>);
 
 impl Going {
-    /// Says whether the work may go on.
+    /// Checks whether the work may continue.
     ///
     /// # Errors
-    /// [`ErrorKind::ConnectionAborted`] once the run is cancelled. It is not `Interrupted`, which
-    /// the readers of the standard library take for a reason to try again.
+    /// [`ErrorKind::ConnectionAborted`] after the run was cancelled. Not `Interrupted`, upon which
+    /// the readers of the standard library retry.
     pub fn check(&self) -> io::Result<()> {
         match &self.0 {
             Some(cancel) if cancel.is_cancelled() => {
@@ -122,8 +122,8 @@ impl Going {
 }
 
 impl Going {
-    /// The same in a loop over entries, now and then: each time would cost more than the entry
-    /// itself.
+    /// As [`Self::check`] in a loop over entries, but only at every 4096th entry: checking costs
+    /// more than reading an entry.
     ///
     /// # Errors
     /// As [`Self::check`].
@@ -138,7 +138,7 @@ impl From<&CancellationToken> for Going {
     }
 }
 
-/// A reader that ends when the run is cancelled, for what unpacks without end.
+/// A reader that fails after the run was cancelled, for decompressors without an end.
 #[derive(Debug)]
 pub struct Watched<R> {
     reader: R,
@@ -146,7 +146,7 @@ pub struct Watched<R> {
 }
 
 impl<R> Watched<R> {
-    /// Reads from `reader` as long as it may.
+    /// Reads from `reader` until `going` is cancelled.
     pub fn new(reader: R, going: &Going) -> Self {
         Self { reader, going: going.clone() }
     }
@@ -159,14 +159,14 @@ impl<R: Read> Read for Watched<R> {
     }
 }
 
-/// Whether [`Going::check`] ended the work that failed with `error`, be it wrapped in other errors.
+/// Whether [`Going::check`] caused `error`, directly or through wrapping errors.
 pub fn is_stop(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<LoopStopped>() {
             return true;
         }
-        // The source of an `io::Error` is that of the error inside it, which would be passed over.
+        // `source` of an `io::Error` would skip the error inside it.
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match inside {
             Some(inside) => Some(inside),

@@ -1,4 +1,4 @@
-//! The SHA-256 checksum of a file that is read once, from its beginning to its end.
+//! SHA-256 checksum of a file, computed in one sequential pass.
 
 use std::io::{self, Read};
 
@@ -6,22 +6,23 @@ use sha2::{Digest, Sha256};
 
 use crate::model::Sha256Digest;
 
-/// Bytes read at a time.
+/// Bytes read at once.
 const BLOCK: usize = 1 << 20;
 
-/// What reading a file to its end tells.
+/// Checksum and length of a file that was read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileDigest {
-    /// Its checksum.
+    /// SHA-256 checksum of the content.
     pub sha256: Sha256Digest,
-    /// Its length in bytes.
+    /// Length in bytes.
     pub length: u64,
 }
 
-/// Reads `from` to its end and hands every block to `each`, with the position behind it. Blocks.
+/// Reads `from` to its end and passes every block to `each`, with the offset of the block's end.
+/// Returns the length. Blocks.
 ///
 /// # Errors
-/// What `from` or `each` says.
+/// Errors of `from` or `each`.
 pub fn each_block(
     mut from: impl Read,
     mut each: impl FnMut(&[u8], u64) -> io::Result<()>,
@@ -38,10 +39,10 @@ pub fn each_block(
     }
 }
 
-/// The same with the checksum of what was read.
+/// As [`each_block`], and computes the checksum of all bytes read.
 ///
 /// # Errors
-/// What `from` or `each` says.
+/// Errors of `from` or `each`.
 pub fn read_all(
     from: impl Read,
     mut each: impl FnMut(&[u8], u64) -> io::Result<()>,

@@ -1,10 +1,10 @@
-//! Whether KVM really runs guests on this machine.
+//! Checks whether KVM really runs guests on this machine.
 //!
-//! There are hosts whose `/dev/kvm` opens and whose libvirt lists KVM, and yet every guest hangs or
-//! QEMU aborts: where KVM is nested or paravirtual. Some of them run firmware and boot loaders
-//! well, since they *emulate* them, a thousand times slower than a processor, and stumble over the
-//! first kernel. So the proof is a guest of our own, a boot sector that does what a kernel does
-//! first: it turns to 64 bits, and then looks by the processor's own clock how fast it is.
+//! On some hosts `/dev/kvm` opens and libvirt lists KVM, yet every guest hangs or QEMU aborts:
+//! where KVM is nested or paravirtual. Some of them *emulate* firmware and boot loaders, a thousand
+//! times slower than a processor, and fail at the first kernel. The proof is therefore a test
+//! guest, a boot sector that enters 64-bit mode as a kernel does. The guest then measures its own
+//! speed with the processor's time stamp counter.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,33 +15,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::child::{Limits, Program, run};
 
-/// A guest that runs needs some 100 ms, one that is emulated by KVM two seconds.
+/// Timeout. A guest needs some 100 ms at native speed, and two seconds if KVM emulates it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-/// Size of the guest's disk, in bytes: firmware takes a smaller one for broken.
+/// Size of the guest's disk, in bytes: firmware rejects a smaller one as broken.
 pub const DISK: u64 = 1 << 20;
 
-/// How guests are run.
+/// How QEMU executes the guest's code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
-    /// By the processor.
+    /// Natively on the processor.
     Kvm,
-    /// By QEMU itself.
+    /// By QEMU's own emulation.
     Tcg,
 }
 
-/// What a try showed.
+/// Result of running the test guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvmProof {
-    /// A guest ran.
+    /// The guest ran at full speed.
     Runs,
-    /// None did.
+    /// The guest did not start, hung or was too slow.
     Fails,
-    /// This user may not try.
+    /// This user has no access to `/dev/kvm`.
     Forbidden,
 }
 
-/// Runs the guest on this machine in `emulator`, a `qemu-system-x86_64`, as the machine type
-/// `machine` or else its default.
+/// Runs the test guest on this machine with `emulator`, a `qemu-system-x86_64`, and `machine` or
+/// else the default machine type.
 pub async fn prove(
     emulator: &Path,
     machine: Option<&str>,
@@ -59,7 +59,7 @@ pub async fn prove(
         Accelerator::Kvm => ("kvm", "host"),
         Accelerator::Tcg => ("tcg", "max"),
     };
-    // A comma ends a value unless it stands there twice.
+    // A comma ends a value of `-drive` unless it is doubled.
     let file = disk.path().to_string_lossy().replace(',', ",,");
     let program = Program::new(emulator)
         .env("LC_ALL", "C.UTF-8")
@@ -89,7 +89,7 @@ pub async fn prove(
     }
 }
 
-/// The guest's disk, gone when it is dropped.
+/// Disk of the test guest; the file is deleted on drop.
 fn disk() -> io::Result<NamedTempFile> {
     let mut file = NamedTempFile::with_prefix("hyperexport-kvm-")?;
     file.write_all(&boot_sector())?;
@@ -97,8 +97,8 @@ fn disk() -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// The first sector of the guest's disk. Where it runs it asks for a reset; where it is too slow it
-/// ends QEMU by `isa-debug-exit` with status 3, or panics by `pvpanic` where that is not there.
+/// First sector of the guest's disk. The guest requests a reset if it runs fast enough. If it is
+/// too slow, it ends QEMU with status 3 by `isa-debug-exit`, or else panics by `pvpanic`.
 pub fn boot_sector() -> [u8; 512] {
     let mut sector = [0; 512];
     sector[..CODE.len()].copy_from_slice(&CODE);
@@ -107,7 +107,7 @@ pub fn boot_sector() -> [u8; 512] {
     sector
 }
 
-/// The guest, which the BIOS loads to 0x7c00 and starts in real mode (Intel 64 and IA-32
+/// Code of the guest. The BIOS loads it to 0x7c00 and starts it in real mode (Intel 64 and IA-32
 /// Architectures Software Developer's Manual, volume 3, 11.8.5 "Initializing IA-32e Mode").
 #[rustfmt::skip]
 const CODE: [u8; 166] = [
@@ -117,7 +117,7 @@ const CODE: [u8; 166] = [
     0x8e, 0xc0,                               //       mov   es, ax
     0x8e, 0xd0,                               //       mov   ss, ax
     0xbc, 0x00, 0x7c,                         //       mov   sp, 0x7c00
-    // Tables for one page of 2 MiB, at 0x1000.
+    // Page tables for one page of 2 MiB, at 0x1000.
     0xfc,                                     //       cld
     0xbf, 0x00, 0x10,                         //       mov   di, 0x1000
     0xb9, 0x00, 0x18,                         //       mov   cx, 0x1800
@@ -141,8 +141,8 @@ const CODE: [u8; 166] = [
     0xea, 0x5b, 0x7c, 0x08, 0x00,             //       jmp   8:0x7c5b
     // 64 bits. Sixteen tries, since a busy machine may interrupt some of them.
     0xbb, 0x10, 0x00, 0x00, 0x00,             //       mov   ebx, 16
-    // 65536 turns of a loop: fast enough when one takes less than 64 cycles. A processor
-    // needs one or two, QEMU's emulation some ten, KVM's more than a thousand.
+    // 65536 iterations of a loop: fast enough if an iteration takes less than 64 cycles. A
+    // processor needs one or two, QEMU's emulation some ten, KVM's more than a thousand.
     0x0f, 0x31,                               // try:  rdtsc
     0x89, 0xc6,                               //       mov   esi, eax
     0xb9, 0x00, 0x00, 0x01, 0x00,             //       mov   ecx, 0x10000
@@ -164,7 +164,7 @@ const CODE: [u8; 166] = [
     0xe6, 0x64,                               //       out   0x64, al
     0xeb, 0xf7,                               //       jmp   halt
     0x0f, 0x1f, 0x40, 0x00,
-    // The descriptors: none, and code of 64 bits; then their table's limit and place.
+    // Segment descriptors: null and 64-bit code; then limit and address of their table.
     0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
     0x00, 0x00, 0x00, 0x00, 0x00, 0x9a, 0x20, 0x00,
     0x0f, 0x00, 0x90, 0x7c, 0x00, 0x00,

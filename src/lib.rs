@@ -1,5 +1,5 @@
-//! hyperexport takes a virtual machine out of VMware vSphere, converts its disks for KVM and hands
-//! the result to libvirt. ARCHITECTURE.md says how the rooms hang together.
+//! hyperexport exports virtual machines from VMware vSphere, converts their disks for KVM and
+//! defines them in libvirt. ARCHITECTURE.md describes how the modules fit together.
 
 pub mod budget;
 pub mod child;

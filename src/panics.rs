@@ -1,7 +1,7 @@
-//! A mistake in this program ends a run, and does not keep the run from cleaning up: a panic that
-//! unwinds past a lease, a snapshot or a domain would leave them behind. So work that has something
-//! to undo runs in [`caught`], which turns a panic into an error; and [`cancel_on_panic`] ends
-//! all else that the run does, on whatever thread the panic was.
+//! A bug in hyperexport ends a run, but not the cleanup: a panic that unwinds past a lease, a
+//! snapshot or a domain would leave them behind. Work that must be rolled back therefore runs in
+//! [`caught`], which turns a panic into an error. [`cancel_on_panic`] cancels all other work of the
+//! run, whichever thread panicked.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether the thread reads foreign bytes with a library, whose panics end nothing.
+    /// Whether this thread runs library code on foreign bytes, whose panics do not end the run.
     static CONTAINED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Work that ended by a panic.
+/// A panic that ended a piece of work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("bug in hyperexport: {0}")]
 pub struct Panicked(String);
@@ -31,23 +31,23 @@ impl Panicked {
     }
 }
 
-/// The end of `work`, with a panic as an error.
+/// Runs `work` and turns a panic into an error.
 ///
 /// # Errors
 /// Those of `work`, and [`Panicked`].
 pub fn caught<T, E: From<Panicked>>(
     work: impl Future<Output = Result<T, E>>,
 ) -> impl Future<Output = Result<T, E>> {
-    // On the heap: each future that holds this one would make room for `work` twice.
+    // On the heap: each future that contains this one would reserve space for `work` twice.
     let work = Box::pin(work);
     async {
-        // Partial state after a panic belongs to the run, which only cleans up from here on.
+        // State after a panic belongs to the run, which only cleans up from here on.
         let end = AssertUnwindSafe(work).catch_unwind().await;
         end.unwrap_or_else(|payload| Err(Panicked::new(&*payload).into()))
     }
 }
 
-/// The same of work that blocks.
+/// As [`caught`], for blocking work.
 ///
 /// # Errors
 /// As [`caught`].
@@ -56,8 +56,8 @@ pub fn caught_here<T, E: From<Panicked>>(work: impl FnOnce() -> Result<T, E>) ->
     end.unwrap_or_else(|payload| Err(Panicked::new(&*payload).into()))
 }
 
-/// The same of a library that reads foreign bytes: what breaks it is damaged, and no mistake of
-/// ours. The run goes on.
+/// As [`caught_here`], for a library that parses foreign bytes: a panic means damaged input, not a
+/// bug in hyperexport. The run continues.
 ///
 /// # Errors
 /// Those of `work`, and [`io::ErrorKind::InvalidData`] for a panic.
@@ -71,7 +71,7 @@ pub fn contained<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     })
 }
 
-/// From now on a panic on any thread cancels `cancel`, and is told to `tell` in one line.
+/// From now on a panic on any thread cancels `cancel` and passes a line about itself to `tell`.
 pub fn cancel_on_panic(cancel: &CancellationToken, tell: fn(&str)) {
     let cancel = cancel.clone();
     set_hook(Box::new(move |panic| {
@@ -84,16 +84,16 @@ pub fn cancel_on_panic(cancel: &CancellationToken, tell: fn(&str)) {
     }));
 }
 
-/// Whether a panic ended the run. What it undoes then was not interrupted by anybody.
+/// Whether a panic ended the run. The cleanup then must not report an interruption by the user.
 pub fn happened() -> bool {
     HAPPENED.load(Ordering::Relaxed)
 }
 
-/// Where a test wants a panic.
+/// Place at which a test requests a panic.
 #[cfg(debug_assertions)]
 static WANTED: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// Has [`point`] panic at a place, once for all. Builds for users pass that over.
+/// Makes [`point`] panic at `place`; only the first call counts. Release builds ignore the request.
 pub fn want(place: &str) {
     #[cfg(debug_assertions)]
     if WANTED.set(place.to_owned()).is_err() {
@@ -103,8 +103,8 @@ pub fn want(place: &str) {
     tracing::debug!(place, "a panic is not to be had");
 }
 
-/// A place of a run, named by its stage, where a test can have a mistake of ours, to see that all
-/// that was begun is undone. Nothing in builds for users.
+/// Place in a run, named by its stage, where a test can inject a panic to check that the cleanup is
+/// complete. Does nothing in release builds.
 pub fn point(place: &str) {
     #[cfg(debug_assertions)]
     assert!(WANTED.get().is_none_or(|wanted| wanted != place), "a panic was wanted at {place}");
@@ -117,7 +117,7 @@ fn line(panic: &PanicHookInfo<'_>) -> String {
     format!("{}{}", message(panic.payload()), place.unwrap_or_default())
 }
 
-/// What `panic!` was given.
+/// Message of a panic.
 fn message(payload: &(dyn Any + Send)) -> &str {
     let owned = payload.downcast_ref::<String>().map(String::as_str);
     owned.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no reason was given")

@@ -1,4 +1,5 @@
-//! What a run reports while it works. Nothing here knows a terminal: `cli` draws, others listen.
+//! Progress reports of a run. This module does not know the terminal: `cli` draws, other code may
+//! listen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,58 +8,58 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{Stage, Warning};
 
-/// Something that happened.
+/// A progress report of a run.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A stage begins.
     StageStarted(Stage),
-    /// A stage ended, well or not.
+    /// A stage ended, successfully or not, after this time.
     StageFinished(Stage, Duration),
-    /// What a stage would make is there already.
+    /// The result of a stage exists already and is reused.
     StageKept(Stage),
     /// A task of known or unknown length begins. `task` is unique while it runs: `download disk-0`.
     TaskStarted {
-        /// Its name.
+        /// Unique name of the task.
         task: String,
-        /// Its length, in `unit`, if that is known.
+        /// Length of the task, in `unit`, if known.
         total: Option<u64>,
-        /// What is counted.
+        /// Unit of `total` and of the task's positions.
         unit: Unit,
     },
-    /// How far a task is, from its beginning.
+    /// A task has reached a position.
     TaskAdvanced {
-        /// Its name.
+        /// Unique name of the task.
         task: String,
-        /// Position, in the task's unit.
+        /// Distance from the task's beginning, in its unit.
         position: u64,
     },
-    /// How much was received for a task so far, in bytes: a disk may be smaller on the wire than
-    /// what its guest sees, which the position counts.
+    /// Bytes received over the network for a task so far. The position counts bytes that the guest
+    /// sees, of which a disk may transfer fewer.
     TaskReceived {
-        /// Its name.
+        /// Unique name of the task.
         task: String,
-        /// All bytes, those of broken attempts included.
+        /// Bytes in total, including those of failed attempts.
         bytes: u64,
     },
-    /// A task ended, well or not.
+    /// A task ended, successfully or not.
     TaskFinished {
-        /// Its name.
+        /// Unique name of the task.
         task: String,
     },
     /// A line of a child process' output.
     Output {
-        /// The program.
+        /// Name of the program.
         program: &'static str,
-        /// The line, without its end.
+        /// Line without its line break.
         line: String,
     },
-    /// Something worth a line: what is being done now.
+    /// A message about the current activity, in one line.
     Note(String),
-    /// Something went less than well.
+    /// A warning about a problem that does not end the run.
     Warned(Warning),
 }
 
-/// What a task counts.
+/// Unit of a task's length and positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes.
@@ -67,26 +68,26 @@ pub enum Unit {
     BasisPoints,
 }
 
-/// What every longer piece of work has from its caller: where it reports, and what ends it.
+/// Reporting and cancellation, which every longer function gets from its caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Control<'a> {
-    /// Where events go.
+    /// Receiver of events.
     pub progress: &'a Progress,
-    /// Cancelled when the work is to end early.
+    /// Token whose cancellation ends the work early.
     pub cancel: &'a CancellationToken,
 }
 
-/// Where events go. Cheap to clone; sending never blocks and never fails.
+/// Receiver of events. Cheap to clone; sending never blocks and never fails.
 #[derive(Clone)]
 pub struct Progress(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl Progress {
-    /// Events go to `listener`, which must be quick.
+    /// Passes events to `listener`, which must return quickly.
     pub fn new(listener: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(listener))
     }
 
-    /// Nobody listens.
+    /// Discards all events.
     pub fn none() -> Self {
         Self::new(|_| {})
     }
@@ -96,14 +97,14 @@ impl Progress {
         (self.0)(event);
     }
 
-    /// Begins a task and returns its handle; the task ends when the handle goes.
+    /// Begins a task and returns its handle; the task ends when the handle is dropped.
     pub fn task(&self, name: impl Into<String>, total: Option<u64>, unit: Unit) -> Task {
         let task = name.into();
         self.send(Event::TaskStarted { task: task.clone(), total, unit });
         Task { task, progress: self.clone() }
     }
 
-    /// Reports a line for people.
+    /// Reports a message of one line.
     pub fn note(&self, text: impl Into<String>) {
         self.send(Event::Note(text.into()));
     }
@@ -115,7 +116,7 @@ impl std::fmt::Debug for Progress {
     }
 }
 
-/// A running task.
+/// Handle of a running task.
 #[derive(Debug)]
 pub struct Task {
     task: String,
@@ -123,12 +124,12 @@ pub struct Task {
 }
 
 impl Task {
-    /// Says how far it is, from its beginning, in its unit.
+    /// Reports the distance from the task's beginning, in its unit.
     pub fn at(&self, position: u64) {
         self.progress.send(Event::TaskAdvanced { task: self.task.clone(), position });
     }
 
-    /// Says how many bytes were received for it so far.
+    /// Reports the bytes received for the task so far.
     pub fn received(&self, bytes: u64) {
         self.progress.send(Event::TaskReceived { task: self.task.clone(), bytes });
     }

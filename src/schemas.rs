@@ -1,10 +1,9 @@
-//! The JSON Schemas in docs/schemas, which docs/formats.md explains: generated from the types that
-//! the program writes, for tests alone. `UPDATE_GOLDEN=1 cargo test --lib schemas` generates them
-//! again.
+//! JSON Schemas of docs/schemas, which docs/formats.md explains. They are generated from the types
+//! that the program writes, only in tests. `UPDATE_GOLDEN=1 cargo test --lib schemas` regenerates
+//! them.
 //!
-//! Here and not among the tests of the program's outside: types that no other program names stay
-//! private, and the derives are `cfg(test)`, so that neither the program nor its build has anything
-//! of them.
+//! These tests are inside the crate so that types used by no other program stay private. The
+//! derives are `cfg(test)`, so that neither the program nor its build contains them.
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +18,10 @@ use crate::pipeline::{
 };
 use crate::{cli, convert};
 
-/// A schema: its file, what it describes, and how it is generated.
+/// File name of a schema, what it describes, and its generator.
 type Format = (&'static str, &'static str, fn(SchemaGenerator) -> Schema);
 
-/// Everything that the program writes for other programs.
+/// All formats that the program writes for other programs.
 const FORMATS: &[Format] = &[
     ("doctor", "doctor --json", of::<Diagnosis>),
     ("failure", "--json of a failed command that is no run", of::<FailureReport>),
@@ -42,12 +41,12 @@ fn of<T: JsonSchema>(generator: SchemaGenerator) -> Schema {
     generator.into_root_schema_for::<T>()
 }
 
-/// The folder of the schemas.
+/// Folder of the schemas.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas")
 }
 
-/// The text of a schema. It describes what is written, not the older forms that are also read.
+/// JSON text of a schema. It describes the current format, not the older ones that are also read.
 fn text(format: &Format) -> String {
     let (_, title, generate) = format;
     let mut schema = generate(SchemaSettings::draft2020_12().for_serialize().into_generator());
@@ -57,8 +56,7 @@ fn text(format: &Format) -> String {
     format!("{text}\n")
 }
 
-/// Descriptions are the comments of the code: their lines are broken for an editor, and their links
-/// are of rustdoc.
+/// Removes line breaks and rustdoc links from descriptions, which are doc comments of the code.
 fn in_one_line(schema: &mut Schema) {
     if let Some(description) = schema.get_mut("description")
         && let Some(text) = description.as_str()

@@ -1,4 +1,4 @@
-//! The command line as a user meets it: help, docs, usage errors, exit codes.
+//! The command line as a user sees it: help, docs, usage errors, exit codes.
 
 #[path = "support/schema.rs"]
 #[allow(dead_code, reason = "nothing here reads files of a run")]
@@ -46,7 +46,7 @@ fn help_fits_eighty_columns_and_groups_flags() {
     }
 }
 
-/// All commands: the program itself and its verbs.
+/// The command `hyperexport` and all its subcommands.
 fn commands() -> Vec<clap::Command> {
     let mut command = hyperexport::cli::command();
     command.build();
@@ -66,7 +66,7 @@ fn the_short_help_of_every_command_fits_a_screen() {
         assert!(lines <= 40, "{}: {lines} lines\n{help}", command.get_name());
         assert!(help.contains("Usage:"), "{help}");
     }
-    // Without arguments, too, and that is a usage error.
+    // Help without arguments, too, but that is a usage error.
     let bare = hyperexport(&[]);
     assert_eq!(bare.status.code(), Some(2));
     assert_eq!(stderr(&bare), stdout(&hyperexport(&["-h"])));
@@ -112,7 +112,7 @@ fn defaults_are_printed_by_the_parser_alone() {
     }
 }
 
-/// A libvirt that nobody answers for.
+/// URI of a libvirt that is not running.
 const NO_LIBVIRT: &str = "--libvirt-uri=qemu+unix:///system?socket=/no/such/socket";
 
 #[test]
@@ -189,7 +189,7 @@ fn failures_are_json_too_with_code_hint_and_vm() {
     let missing = hyperexport(&["list", "--json"]);
     let hint = json(&missing)["errors"][0]["hint"].as_str().expect("a hint").to_owned();
     assert!(stderr(&missing).contains(&format!("hint: {hint}")), "{hint}");
-    // Until a manifest is read there is no name to print.
+    // Before the manifest is read, the VM's name is unknown.
     let nameless = stderr(&hyperexport(&manifest));
     assert!(nameless.starts_with("error: manifest: "), "{nameless}");
 }
@@ -307,7 +307,7 @@ fn a_password_that_others_can_read_is_warned_of() {
 fn switches_take_a_value_or_none() {
     for switch in ["--pipeline-fix", "--pipeline-fix=true", "--pipeline-fix=false", "--insecure"] {
         let output = hyperexport(&[switch, "--vm", "x"]);
-        // Parsed: the complaint is about what is missing, not about the switch.
+        // The switch was parsed: the error is about a missing option.
         assert!(stderr(&output).contains("address of the vCenter is missing"), "{switch}");
         assert_eq!(output.status.code(), Some(2), "{switch}");
     }
@@ -344,7 +344,7 @@ fn usage_errors_exit_with_2_and_say_what_to_type() {
     }
 }
 
-/// A vCenter that nobody asks, since the flags are refused before.
+/// Login for a vCenter that is never contacted, since the flags are rejected before.
 const LOGIN: [&str; 4] = ["--url", "https://127.0.0.1:1/sdk", "--username", "me"];
 
 #[test]
@@ -397,8 +397,8 @@ fn flags_that_would_have_no_effect_are_refused_with_what_to_add() {
         assert!(said.contains(&expected), "no '{expected}' in {said}");
         assert!(said.contains(&format!("hint: add {needs}, or leave {flag} out")), "{said}");
     }
-    // What has one, or says in so many words that it shall have none: the vCenter is asked.
-    // All at once: each waits for a vCenter that does not answer.
+    // A target is given or explicitly declined, so the vCenter is contacted. All runs are started
+    // together, since each waits for a vCenter that does not answer.
     let asked = [
         &[][..],
         &["--libvirt=false", "--libvirt-start"],
@@ -505,7 +505,7 @@ fn a_source_that_comes_back_and_one_that_stays_off_are_told_apart() {
     assert!(stderr(&output).contains("it is one or the other"), "{}", stderr(&output));
 }
 
-/// `docs/cli.md`: the help of every command.
+/// Content of `docs/cli.md`: the help of every command.
 fn reference() -> String {
     let mut text = String::from(
         "# Command line\n\nMade from the program's own help by `UPDATE_GOLDEN=1 cargo test --test cli`.\n",
@@ -540,7 +540,7 @@ fn a_profile_that_cannot_be_used_is_named_with_its_element() {
     }
 }
 
-/// The database of advisories is on the net: without it nothing is said of the dependencies.
+/// The advisory database needs network access: without it the dependencies are not checked.
 #[test]
 fn advisories_are_skipped_with_the_reason_where_they_cannot_be_had() {
     use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not know: which room may name which, where the outside
-//! world is touched, how long a file may be. ARCHITECTURE.md gives the reasons; change both.
+//! House rules that the compiler does not check: which room may use which, which rooms access the
+//! outside world, how long a file may be. ARCHITECTURE.md gives the reasons; change both.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ const LONGEST_FILE: usize = 500;
 /// Longest line of a comment, in columns: rustfmt's `max_width`.
 const LONGEST_COMMENT: usize = 100;
 
-/// Every room with the rooms that it may name. `main.rs` and `lib.rs` are doors, not rooms.
+/// Rooms, each with the rooms that it may use. `main.rs` and `lib.rs` are no rooms.
 const ROOMS: &[(&str, &[&str])] = &[
     ("budget", &[]),
     ("panics", &[]),
@@ -50,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("schemas", &["cli", "convert", "exporter", "manifest", "pipeline"]),
 ];
 
-/// Words that stand in certain rooms only, with the reason.
+/// Words that are allowed only in certain rooms, with the reason.
 const BOUND: &[(&str, &[&str], &str)] = &[
     ("virt::", &["libvirt"], "libvirt is behind one door"),
     ("virt_sys::", &["libvirt"], "libvirt is behind one door"),
@@ -80,16 +80,16 @@ const BOUND: &[(&str, &[&str], &str)] = &[
     ("fs::read_to_string(", READERS, STATE),
     ("File::open(", OPENERS, STATE),
 ];
-/// Why rooms that read state do so by `state` alone.
+/// Why rooms read state only through `state`.
 const STATE: &str = "state and files that users name are read in one place, crate::state";
-/// Rooms that read other things whole: files of the system, and of their own work folders.
+/// Rooms that read entire files of other kinds: of the system, and of their own work folders.
 const READERS: &[&str] =
     &["child", "cli", "convert", "exporter", "image", "kvm", "libvirt", "state"];
 /// Rooms that open images and packages.
 const OPENERS: &[&str] =
     &["child", "cli", "convert", "exporter", "image", "kvm", "libvirt", "manifest", "state"];
 
-/// What lies at the top of the repository; other files there would be nobody's.
+/// Entries at the top of the repository; no other files are allowed there.
 const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -115,25 +115,25 @@ const TOP_LEVEL: &[&str] = &[
     "tests",
     "vendor-xml",
 ];
-/// Exports that a person or `make demo` left; Git passes over them too.
+/// Prefix of exports by a person or `make demo`; Git ignores them too.
 const EXPORT: &str = "export-";
 
-/// Files of one name in `src/`, at most: a search by name shows all of them at a glance.
+/// Most files of one name in `src/`: a search by name then shows all at a glance.
 const SAME_NAME: usize = 3;
 /// Names that every Rust programmer expects in many folders.
 const COMMON_NAMES: &[&str] = &["error.rs", "mod.rs", "tests.rs"];
 
-/// Largest group of files in one room that import each other in a circle.
+/// Most files of one room that may import each other in a cycle.
 const LARGEST_CYCLE: usize = 2;
 
 /// A file of `src/`.
 struct Source {
-    /// Below `src/`.
+    /// Path below `src/`.
     path: String,
-    /// The first part of the path.
+    /// First part of the path.
     room: String,
     text: String,
-    /// Without test modules, comments and what stands in quotes; line numbers stay.
+    /// Code without test modules, comments and the content of quotes; line numbers are unchanged.
     code: String,
 }
 
@@ -144,7 +144,7 @@ impl Source {
         Self { path: path.to_owned(), room, text: text.to_owned(), code }
     }
 
-    /// How many folders of modules lie around what this file defines.
+    /// Number of nested module folders around the items of this file.
     fn depth(&self) -> usize {
         let folders = self.path.matches('/').count();
         if self.path.ends_with("/mod.rs") { folders } else { folders + 1 }
@@ -174,7 +174,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Blanks comments and the insides of strings and characters: prose may name what it likes.
+/// Blanks comments and the content of strings and characters, which may contain any words.
 fn without_prose(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -191,7 +191,7 @@ fn without_prose(text: &str) -> String {
     code
 }
 
-/// Length of the comment, string or character that `text` begins with.
+/// Length of the comment, string or character at the beginning of `text`.
 fn prose(text: &str) -> Option<usize> {
     let until = |end: &str, from: usize| {
         text[from..].find(end).map_or(text.len(), |at| from + at + end.len())
@@ -211,13 +211,13 @@ fn prose(text: &str) -> Option<usize> {
     if text.starts_with('"') {
         return Some(quoted(text, '"'));
     }
-    // A lifetime has no closing quote behind its first character.
+    // A lifetime has no closing quote after its first character.
     let mut chars = text.strip_prefix('\'')?.chars();
     let first = chars.next()?;
     (first == '\\' || chars.next() == Some('\'')).then(|| quoted(text, '\''))
 }
 
-/// Length of what stands in `quote`s at the beginning of `text`.
+/// Length of the text in `quote`s at the beginning of `text`.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, char) in text.char_indices().skip(1) {
@@ -229,7 +229,7 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Cuts modules that only tests see. Their end is the brace in the first column.
+/// Removes test-only modules. They end at a brace in the first column.
 fn without_tests(code: &str) -> String {
     let mut kept = String::with_capacity(code.len());
     let mut lines = code.lines().peekable();
@@ -254,7 +254,7 @@ fn is_word(char: char) -> bool {
     char.is_alphanumeric() || char == '_'
 }
 
-/// Where `word` stands, as a whole word.
+/// Positions of `word` as an entire word.
 fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let after = &code[at + word.len()..];
@@ -263,7 +263,7 @@ fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a 
     })
 }
 
-/// First names behind `crate::`, also those of a list in braces, each with its place.
+/// First names after `crate::`, also those of a list in braces, each with its position.
 fn named_from_root(code: &str) -> Vec<(usize, &str)> {
     let mut names = Vec::new();
     for place in places(code, "crate::") {
@@ -297,11 +297,12 @@ fn first_word(text: &str) -> &str {
     &text[..text.find(|c| !is_word(c)).unwrap_or(text.len())]
 }
 
-/// Where a function takes a tuple: what its parts are stands nowhere, at the call least of all.
+/// Positions of functions with a tuple parameter: the meaning of its parts has no name, least of
+/// all in a call.
 fn tuple_parameters(code: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for place in places(code, "fn ") {
-        // Behind the name, and what it is generic over.
+        // After the name and the generic parameters.
         let after = &code[place + "fn ".len()..];
         let name = after.find(|c| !is_word(c)).unwrap_or(after.len());
         let generics = if after[name..].starts_with('<') { closing(&after[name..]) } else { 0 };
@@ -314,7 +315,7 @@ fn tuple_parameters(code: &str) -> Vec<usize> {
     found
 }
 
-/// Length of the bracketed text that `text` begins with.
+/// Length of the bracketed text at the beginning of `text`.
 fn closing(text: &str) -> usize {
     let (mut depth, mut before) = (0_usize, ' ');
     for (at, char) in text.char_indices() {
@@ -332,7 +333,7 @@ fn closing(text: &str) -> usize {
     text.len()
 }
 
-/// What commas part outside of brackets.
+/// Parts between commas outside of brackets.
 fn parts(text: &str) -> Vec<&str> {
     let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
     while let Some(char) = text[at..].chars().next() {
@@ -363,7 +364,7 @@ fn is_tuple_parameter(parameter: &str) -> bool {
     typed.starts_with('(') && parts(&typed[1..closing(typed) - 1]).len() > 1
 }
 
-/// Every broken rule of a file, one line each.
+/// Violated rules of a file, one per line.
 fn faults(source: &Source) -> Vec<String> {
     let Source { path, room, code, .. } = source;
     let mut faults = Vec::new();
@@ -406,7 +407,7 @@ fn faults(source: &Source) -> Vec<String> {
     faults
 }
 
-/// Comments that rustfmt leaves longer than the code.
+/// Comments longer than the limit, which rustfmt does not wrap.
 fn long_comments(path: &str, text: &str) -> Vec<String> {
     let is_long =
         |line: &str| line.trim_start().starts_with("//") && line.chars().count() > LONGEST_COMMENT;
@@ -438,7 +439,7 @@ fn the_code_keeps_to_its_rooms() {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// A name that a `use` statement brings into a file.
+/// A name that a `use` statement imports into a file.
 struct Import {
     path: Vec<String>,
     name: String,
@@ -470,7 +471,7 @@ fn imports(code: &str) -> (Vec<Import>, String) {
     (imports, rest)
 }
 
-/// Adds every name of a tree of a `use` statement below `prefix`.
+/// Adds every name of a `use` tree below `prefix`.
 fn import_tree(tree: &str, prefix: &[String], public: bool, imports: &mut Vec<Import>) {
     let tree = tree.trim();
     let Some((head, list)) = tree.split_once('{') else {
@@ -503,12 +504,12 @@ fn segments(path: &str) -> impl Iterator<Item = String> {
     path.split("::").map(str::trim).filter(|segment| !segment.is_empty()).map(str::to_owned)
 }
 
-/// Paths that stand in code outside of `use` statements.
+/// Paths in code outside of `use` statements.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for root in ["crate::", "super::", "self::"] {
         for place in places(code, root) {
-            // The rest of a longer path, or who may see a thing: `pub(in crate::room)`.
+            // The rest of a longer path, or a visibility: `pub(in crate::room)`.
             if code[..place].ends_with("::") || code[..place].ends_with("(in ") {
                 continue;
             }
@@ -520,11 +521,11 @@ fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Which file imports from which.
+/// Imports between files.
 struct Graph {
-    /// Files by their paths as modules.
+    /// Index of each file by its module path.
     modules: BTreeMap<Vec<String>, usize>,
-    /// The module of each file.
+    /// Module path of each file.
     paths: Vec<Vec<String>>,
     imports: Vec<Vec<Import>>,
 }
@@ -541,8 +542,8 @@ impl Graph {
         Self { modules, paths, imports }
     }
 
-    /// The file that defines what `path` names in the file `from`. A re-export leads on to the file
-    /// behind it.
+    /// The file that defines what `path` means in the file `from`. Re-exports are followed to the
+    /// defining file.
     fn definition(&self, from: usize, path: &[String], hops: usize) -> Option<usize> {
         let mut module = self.paths[from].clone();
         let mut rest = path;
@@ -581,8 +582,8 @@ impl Graph {
         self.modules.get(&module).copied()
     }
 
-    /// The files of the same room that a file imports from. The re-exports of a `mod.rs` are a door
-    /// and no imports of its own.
+    /// Files of the same room that a file imports from. Re-exports of a `mod.rs` do not count as
+    /// imports.
     fn neighbours(&self, sources: &[Source], from: usize) -> BTreeSet<usize> {
         let source = &sources[from];
         let is_door = source.path.ends_with("mod.rs");
@@ -594,7 +595,7 @@ impl Graph {
     }
 }
 
-/// Groups of files of one room that import each other in a circle, the largest first.
+/// Groups of files of one room that import each other in a cycle, largest first.
 fn cycles(sources: &[Source]) -> Vec<Vec<&str>> {
     let graph = Graph::new(sources);
     let next: Vec<_> = (0..sources.len()).map(|at| graph.neighbours(sources, at)).collect();
@@ -661,7 +662,7 @@ fn the_top_level_is_the_agreed_one() {
     }
 }
 
-/// What is wrong with a file of that path and code.
+/// Faults of a file with that path and code.
 fn wrong(path: &str, code: &str) -> String {
     faults(&Source::new(path, &format!("//! A room.\n{code}"))).join("\n")
 }

@@ -1,13 +1,13 @@
-//! A root of its own for a child that opens what strangers made: qemu-img and guestfish.
+//! Confinement of a child that opens untrusted files (qemu-img, guestfish) to its own root.
 //!
-//! The child gets a mount, a PID, an IPC and a network namespace. Its root is an empty tmpfs with
-//! read-only binds of the system's programs and libraries, a small `/dev`, a `/proc` of its own,
-//! and the files that the caller names. There is no network device but a `lo` that is down, and no
-//! privilege but the one of root over the modes of files (`CAP_DAC_OVERRIDE`): an image that takes
-//! the child over finds neither another file of this machine nor somebody to send it to.
+//! The child gets a mount, a PID, an IPC, a UTS and a network namespace. Its root is an empty tmpfs
+//! with read-only binds of the system's programs and libraries. Added are a small `/dev`, its own
+//! `/proc`, and the files that the caller names. The only network device is a `lo` that is down.
+//! The only remaining capability is `CAP_DAC_OVERRIDE`. An image that exploits the child can
+//! neither read other files of this machine nor send data anywhere.
 //!
-//! Root makes the namespaces by itself, everybody else by a user namespace where the kernel allows
-//! that. [`Door::find`] tries it.
+//! Root creates the namespaces directly, other users through a user namespace where the kernel
+//! allows that. [`Door::find`] detects which way works.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, OpenOptions};
@@ -28,9 +28,9 @@ use nix::unistd::{chdir, mkdir, pivot_root, symlinkat};
 use super::namespace::{self, UserIdentity};
 use super::{Limits, Program, run};
 
-/// Where the new root is put together: no image lies there.
+/// Where the new root is assembled: no image is stored there.
 const STAGE: &str = "/sys";
-/// What programs and libraries are read from, where it is there. Links stay links.
+/// Folders of programs and libraries, shown if they exist. Symbolic links stay links.
 const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
@@ -46,7 +46,7 @@ const SYSTEM: [&str; 12] = [
     "/etc/crypto-policies",
 ];
 const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
-/// The links that programs expect in `/dev`.
+/// Symbolic links that programs expect in `/dev`.
 const LINKS: [(&CStr, &str); 4] = [
     (c"/proc/self/fd", "fd"),
     (c"/proc/self/fd/0", "stdin"),
@@ -64,19 +64,19 @@ const MOUNT_ATTR_NOSUID: u64 = 2;
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
 
-/// How this user comes to namespaces.
+/// How this user can create namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// By privilege.
+    /// By root's privilege.
     Privilege,
-    /// By a user namespace.
+    /// Through a user namespace, without privilege.
     UserNamespace,
-    /// Not at all: his children run unconfined.
+    /// Not at all: children run unconfined.
     None,
 }
 
 impl Door {
-    /// Tries `program`, which ends well by itself, in the confinement.
+    /// Detects the first way in which `program` runs confined with exit status 0.
     pub async fn find(program: impl Fn() -> Program, limits: &Limits) -> Self {
         for door in [Self::Privilege, Self::UserNamespace] {
             let confined = program().confined(Confinement::new(), door);
@@ -96,7 +96,7 @@ impl Door {
     }
 }
 
-/// What a confined child sees beside programs and libraries.
+/// Files and devices that a confined child sees besides programs and libraries.
 #[derive(Debug, Clone, Default)]
 pub struct Confinement {
     read: Vec<PathBuf>,
@@ -109,55 +109,55 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// Nothing.
+    /// Shows only programs, libraries and the basic devices.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Files or folders that it may read. One that is not there is left out.
+    /// Shows files or folders read-only. Missing ones are skipped.
     pub fn read<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.read.extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
         self
     }
 
-    /// Files or folders that it may write, too. A file that is not there is made, empty.
+    /// Shows files or folders writable. A missing file is created empty.
     pub fn write<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.write.extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
         self
     }
 
-    /// Files or folders below those that are empty for it.
+    /// Hides files or folders below those of [`Self::read`]: they appear empty.
     pub fn hide<P: AsRef<Path>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
         self.hidden.extend(paths.into_iter().map(|path| path.as_ref().to_owned()));
         self
     }
 
-    /// Further devices, by their names in `/dev`.
+    /// Shows further devices, by their names in `/dev`.
     pub fn devices(mut self, names: &[&'static str]) -> Self {
         self.devices.extend(names);
         self
     }
 
-    /// Folders for temporary files, empty at first and gone with it.
+    /// Adds empty folders for temporary files, which vanish with the child.
     pub fn scratch(mut self, folders: &[&'static str]) -> Self {
         self.scratch.extend(folders);
         self
     }
 
-    /// Folders whose folders and links are there, too, the folders empty.
+    /// Shows the links and, as empty folders, the subfolders of these folders.
     pub fn skeleton(mut self, folders: &[&'static str]) -> Self {
         self.skeleton.extend(folders);
         self
     }
 
-    /// An open file that it inherits, which must stay open until it has started: as
-    /// `/proc/self/fd/N` it is a file without a name.
+    /// Lets the child inherit an open file, which must stay open until the child has started. The
+    /// child opens it as `/proc/self/fd/N`, even if the file has no name.
     pub fn keep(mut self, file: &impl AsRawFd) -> Self {
         self.kept = Some(file.as_raw_fd());
         self
     }
 
-    /// What the child does before `exec`; `program` is found in `path`, and then works in `dir`.
+    /// Hook that the child runs before `exec`. `program` is searched in `path` and runs in `dir`.
     pub(super) fn hook(
         self,
         door: Door,
@@ -193,7 +193,8 @@ impl Confinement {
             steps.iter().try_for_each(Step::take)?;
             read_only(&stage, false)?;
             chdir(&*stage)?;
-            // pivot_root(2), "pivot_root(".", ".")": the old root lies over the new one, and goes.
+            // pivot_root(2), "pivot_root(".", ".")": the old root is stacked over the new one and
+            // then unmounted.
             pivot_root(c".", c".")?;
             umount2(c".", MntFlags::MNT_DETACH)?;
             chdir(&*dir)?;
@@ -204,7 +205,7 @@ impl Confinement {
 
     fn steps(&self, own: &[PathBuf], dir: &Path) -> io::Result<Vec<Step>> {
         let mut steps = Steps::default();
-        // First: what is shown may lie below.
+        // First, since shown files may be below these folders.
         for folder in self.scratch.iter().map(Path::new) {
             steps.folder(folder)?;
             steps.0.push(Step::Fresh(staged(folder)?));
@@ -235,7 +236,7 @@ impl Confinement {
             steps.show(&absolute(path)?, true)?;
         }
         steps.folder(dir)?;
-        // Last: a link to an absolute path leads out of the new root until that is in its place.
+        // Last: a link to an absolute path points out of the new root until pivot_root.
         for folder in &self.skeleton {
             steps.outline(Path::new(folder))?;
         }
@@ -243,8 +244,8 @@ impl Confinement {
     }
 }
 
-/// The folders that a program lies in, where the system's are not enough: that of the name in
-/// `PATH` and that of what it links to.
+/// Folders of a program outside the system's folders: of its name in `PATH`, and of the target if
+/// that name is a link.
 fn own_folders(program: &Path, path: &OsStr) -> Vec<PathBuf> {
     let found = if program.is_absolute() {
         Some(program.to_owned())
@@ -257,7 +258,7 @@ fn own_folders(program: &Path, path: &OsStr) -> Vec<PathBuf> {
     folders.filter(|folder| folder.is_absolute() && !known(folder)).map(Path::to_owned).collect()
 }
 
-/// One system call of many that make the new root.
+/// One step in assembling the new root.
 #[derive(Debug)]
 enum Step {
     Folder(CString),
@@ -271,13 +272,13 @@ enum Step {
         at: CString,
         writable: bool,
     },
-    /// An empty tmpfs.
+    /// Mounts an empty tmpfs.
     Fresh(CString),
 }
 
 impl Step {
     fn take(&self) -> io::Result<()> {
-        // What stands there already stands in a folder that is bound.
+        // An entry that exists already is part of a bound folder.
         let there = |result: nix::Result<()>| match result {
             Err(Errno::EEXIST | Errno::EROFS) => Ok(()),
             result => result,
@@ -311,7 +312,7 @@ impl Step {
 struct Steps(Vec<Step>);
 
 impl Steps {
-    /// Makes a folder and those above it.
+    /// Creates a folder and its parents.
     fn folder(&mut self, path: &Path) -> io::Result<()> {
         let mut above: Vec<_> = path.ancestors().filter(|path| path.parent().is_some()).collect();
         above.reverse();
@@ -330,7 +331,8 @@ impl Steps {
         let at = staged(path)?;
         let is_system = SYSTEM.iter().any(|system| Path::new(system) == path);
         if found.is_symlink() && is_system {
-            // Relative, or it would lead out of the new root while that is being made.
+            // Relative, since an absolute link would lead out of the new root while that is
+            // assembled.
             let target = fs::read_link(path)?;
             let target = target.strip_prefix("/").unwrap_or(&target);
             let target = CString::new(target.as_os_str().as_bytes())?;
@@ -344,7 +346,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Makes what a folder of this machine has of folders, empty, and of links.
+    /// Recreates the links and, empty, the subfolders of a folder of this machine.
     fn outline(&mut self, folder: &Path) -> io::Result<()> {
         self.folder(folder)?;
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -362,7 +364,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Puts something empty over a file or folder that is shown.
+    /// Mounts an empty file or tmpfs over a shown file or folder.
     fn hide(&mut self, path: &Path) -> io::Result<()> {
         let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
         let at = staged(path)?;
@@ -375,8 +377,8 @@ impl Steps {
     }
 }
 
-/// Where a path is while the new root is put together. One that would climb above the root, where
-/// it stays in the end, leads out of it until then.
+/// Path below the stage where the new root is assembled. A path with too many `..` is refused: it
+/// would leave the stage, although it cannot leave the finished root.
 fn staged(path: &Path) -> io::Result<CString> {
     let depth = path.components().try_fold(0_usize, |depth, part| match part {
         Component::ParentDir => depth.checked_sub(1),
@@ -392,7 +394,7 @@ fn staged(path: &Path) -> io::Result<CString> {
     Ok(CString::new(staged)?)
 }
 
-/// Makes a mount read-only, with those below it where the kernel can (Linux 5.12).
+/// Makes a mount read-only, including the mounts below it where the kernel can (Linux 5.12).
 fn read_only(at: &CStr, below: bool) -> io::Result<()> {
     /// `struct mount_attr`.
     #[repr(C)]
@@ -405,7 +407,7 @@ fn read_only(at: &CStr, below: bool) -> io::Result<()> {
     let set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID;
     let attr = MountAttr { set, clear: 0, propagation: 0, namespace: 0 };
     let flags = if below { AT_RECURSIVE } else { 0 };
-    // SAFETY: the path ends in a zero and the struct is as long as it is said to be.
+    // SAFETY: the path is NUL-terminated, and the size is that of the struct.
     let done = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -423,7 +425,7 @@ fn read_only(at: &CStr, below: bool) -> io::Result<()> {
     }
 }
 
-/// The same of one mount by mount(2), which must be told the flags that stay.
+/// [`read_only`] for a single mount by mount(2), which clears all flags that are not passed again.
 fn remount(at: &CStr) -> io::Result<()> {
     let flags = nix::sys::statvfs::statvfs(at)?.flags().bits();
     let mut stay = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
@@ -439,7 +441,7 @@ fn remount(at: &CStr) -> io::Result<()> {
     Ok(mount(NOTHING, at, NOTHING, stay | MsFlags::MS_NOSUID, NOTHING)?)
 }
 
-/// Leaves no open file but the three streams and `kept` to the program.
+/// Lets the program inherit only the three standard streams and `kept`.
 fn inherit(kept: Option<RawFd>) -> io::Result<()> {
     // SAFETY: plain system calls on descriptors of this process.
     unsafe {
@@ -451,8 +453,8 @@ fn inherit(kept: Option<RawFd>) -> io::Result<()> {
     Ok(())
 }
 
-/// Leaves the program the right to open files of others, of which it sees those alone that it was
-/// given, and takes all else that root can do: making devices, mounting, opening files by handle.
+/// Drops all of root's capabilities except `CAP_DAC_OVERRIDE`: making devices, mounting, opening
+/// files by handle. The program can still open other users' files, but only those shown to it.
 fn give_up_privileges() -> io::Result<()> {
     #[repr(C)]
     struct Header {
@@ -467,7 +469,7 @@ fn give_up_privileges() -> io::Result<()> {
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
         match Errno::result(dropped) {
             Ok(_) => {}
-            // There are no more.
+            // The kernel knows no further capabilities.
             Err(Errno::EINVAL) => break,
             Err(error) => return Err(error.into()),
         }
@@ -475,7 +477,7 @@ fn give_up_privileges() -> io::Result<()> {
     let header = Header { version: CAPABILITIES_VERSION_3, pid: 0 };
     let kept = 1 << CAP_DAC_OVERRIDE;
     let data: [Data; 2] = [[kept, kept, 0], [0, 0, 0]];
-    // SAFETY: both structs are as capset(2) has them.
+    // SAFETY: both structs have the layout of capset(2).
     let set = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     Errno::result(set).map(drop).map_err(io::Error::from)
 }
@@ -498,7 +500,8 @@ mod tests {
         Program::new("/bin/sh").args(["-c", script])
     }
 
-    /// What a script says, and whether it ended well, behind each door of this machine.
+    /// Output of a script, and whether its exit status was 0, for each door that works on this
+    /// machine.
     async fn confined(script: &str, confinement: &Confinement) -> Vec<(Vec<String>, bool)> {
         let mut ends = Vec::new();
         for door in [Door::Privilege, Door::UserNamespace] {

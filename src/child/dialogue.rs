@@ -1,4 +1,4 @@
-//! A child that reads commands: each gets its answer before the next one is given.
+//! A child that reads commands from standard input and answers each before the next.
 
 use std::process::{ExitStatus, Stdio};
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{Error, KillOnDrop, Limits, Output, Program, end_group, start, watch};
 
-/// A running program that is talked with.
+/// A running program whose standard input is open.
 pub struct Dialogue {
     name: String,
     child: Child,
@@ -21,7 +21,7 @@ pub struct Dialogue {
 }
 
 impl Dialogue {
-    /// Starts it.
+    /// Starts the program.
     ///
     /// # Errors
     /// [`Error::Start`].
@@ -38,7 +38,8 @@ impl Dialogue {
         })
     }
 
-    /// Gives it a text. One that has ended hears nothing: [`Dialogue::hear`] tells.
+    /// Writes `text` to the program's standard input. Failures are ignored: [`Dialogue::hear`]
+    /// reports that the program has ended.
     pub async fn say(&mut self, text: &str) {
         if let Some(stdin) = &mut self.stdin
             && let Err(error) = stdin.write_all(text.as_bytes()).await
@@ -47,10 +48,10 @@ impl Dialogue {
         }
     }
 
-    /// The next line of its output; none once it has ended.
+    /// Next line of the program's output; `None` after its end.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] and [`Error::Cancelled`]; it is ended when this value goes.
+    /// [`Error::TimedOut`] and [`Error::Cancelled`]; dropping this value then kills the program.
     pub async fn hear(&mut self) -> Result<Option<(Output, String)>, Error> {
         let program = || self.name.clone();
         let too_late = async {
@@ -69,8 +70,8 @@ impl Dialogue {
         }
     }
 
-    /// Tells it that there is no more to come, and waits for its end. What it still has to say goes
-    /// to `on_line`.
+    /// Closes standard input and waits for the program's end. Remaining output is passed to
+    /// `on_line`.
     ///
     /// # Errors
     /// [`Error`], as for [`super::run`].

@@ -1,13 +1,13 @@
 //! The only place that starts processes.
 //!
-//! A child gets a session and process group of its own (`setsid`), no standard input unless it is
-//! talked with ([`Dialogue`]), and both outputs read line by line. It is never left behind: when
-//! its time is up or the run is cancelled the whole group gets TERM, and KILL after a grace period;
-//! when hyperexport itself is killed the kernel ends it (`PR_SET_PDEATHSIG`).
+//! A child runs in its own session and process group (`setsid`). Its standard input is closed,
+//! except for a [`Dialogue`]. Both outputs are read line by line. No child outlives the run: after
+//! a timeout or a cancellation the process group gets TERM, then KILL after a grace period. If
+//! hyperexport itself is killed, the kernel kills the child (`PR_SET_PDEATHSIG`).
 //!
-//! Its environment holds what the caller sets and nothing else: a variable of the user's shell may
-//! be a password, or change what the program does. What opens the files of strangers is confined
-//! besides ([`Confinement`], [`Bounds`]).
+//! The environment contains only the variables that the caller sets: a variable of the user's shell
+//! may be a password, or change the program's behavior. Programs that open untrusted files are also
+//! confined ([`Confinement`], [`Bounds`]).
 
 mod bounds;
 mod confine;
@@ -36,46 +36,46 @@ use tokio_util::sync::CancellationToken;
 
 /// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// Longest wait for another line once the group is gone.
+/// Longest wait for another line after the process group has ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
-/// Longest line kept, in bytes; the rest of a longer one is dropped.
+/// Longest line of output, in bytes; the rest of a longer line is dropped.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Where programs usually are.
+/// Search path for programs until [`find_programs_in`] sets another one.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 static SEARCH_PATH: OnceLock<OsString> = OnceLock::new();
 
-/// Why a child did not come to its own end.
+/// Why a child did not run to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be started.
+    /// The program could not be started or confined.
     #[error("starting {program}")]
     Start {
-        /// The program.
+        /// File name of the program, without its folder.
         program: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Waiting for it failed.
+    /// The exit status of the program could not be read.
     #[error("waiting for {program}")]
     Wait {
-        /// The program.
+        /// File name of the program, without its folder.
         program: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Its time was up; its process group has been ended.
+    /// The program exceeded its time limit; its process group has been ended.
     #[error("{program} did not end within {}", humantime::format_duration(*after))]
     TimedOut {
-        /// The program.
+        /// File name of the program, without its folder.
         program: String,
-        /// The limit.
+        /// Time limit that the program exceeded.
         after: Duration,
     },
-    /// The run was cancelled; its process group has been ended.
+    /// The run was cancelled; the program's process group has been ended.
     #[error("{program} was interrupted")]
     Cancelled {
-        /// The program.
+        /// File name of the program, without its folder.
         program: String,
     },
 }
@@ -89,10 +89,10 @@ pub enum Output {
     Stderr,
 }
 
-/// Something the child does to itself between `fork` and `exec`; must be async-signal-safe.
+/// Hook that the child runs between `fork` and `exec`; must be async-signal-safe.
 type BeforeExec = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
 
-/// A program to run, with its arguments and surroundings.
+/// A program to run, with its arguments, environment and limits.
 pub struct Program {
     path: PathBuf,
     args: Vec<OsString>,
@@ -104,7 +104,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program by its path, or by its name to be found in the `PATH` that it is given.
+    /// A program by its path, or by a name that is searched in the program's own `PATH`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -117,20 +117,20 @@ impl Program {
         }
     }
 
-    /// Adds an argument.
+    /// Appends one argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    /// Adds arguments.
+    /// Appends several arguments.
     pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(|a| a.as_ref().to_owned()));
         self
     }
 
-    /// Sets an environment variable: it has no others. Of a `PATH` the absolute entries count: what
-    /// lies in the working folder is no program.
+    /// Sets an environment variable; the program inherits none. Relative entries of a `PATH` are
+    /// dropped, so that no program is run from the working folder.
     pub fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         let (key, mut value) = (key.as_ref().to_owned(), value.as_ref().to_owned());
         if key == "PATH" {
@@ -140,7 +140,7 @@ impl Program {
         self
     }
 
-    /// Sets environment variables.
+    /// Sets several environment variables, as [`Self::env`].
     pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(
         self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -148,26 +148,26 @@ impl Program {
         variables.into_iter().fold(self, |program, (key, value)| program.env(key, value))
     }
 
-    /// Runs it in `dir`.
+    /// Runs the program in `dir` instead of the current folder.
     pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
         self
     }
 
-    /// Limits what it may use up.
+    /// Limits the memory, processor time and file sizes of the program.
     pub fn bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self
     }
 
-    /// Gives it a root of its own by `door`.
+    /// Runs the program in its own root, made by means of `door`.
     pub fn confined(mut self, confinement: Confinement, door: Door) -> Self {
         self.confinement = Some((confinement, door));
         self
     }
 
-    /// Calls `act` in the child between `fork` and `exec`. It must be async-signal-safe: system
-    /// calls only, no allocation.
+    /// Calls `act` in the child between `fork` and `exec`. The function must be async-signal-safe:
+    /// system calls only, no allocation.
     pub fn before_exec(
         mut self,
         act: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
@@ -212,13 +212,14 @@ impl Program {
     }
 }
 
-/// Where programs are found that no caller has a `PATH` for: as [`find_programs_in`] says.
+/// Search path for programs whose caller has no `PATH`: the one from [`find_programs_in`], or the
+/// usual system folders.
 pub fn search_path() -> &'static OsStr {
     SEARCH_PATH.get().map_or(OsStr::new(USUAL_PATH), OsString::as_os_str)
 }
 
-/// Sets what [`search_path`] returns, once for the whole process: the `PATH` of the user who runs
-/// it.
+/// Sets the result of [`search_path`] once per process: the `PATH` of the user who runs
+/// hyperexport.
 pub fn find_programs_in(path: &OsStr) {
     if SEARCH_PATH.set(absolute_entries(path)).is_err() {
         tracing::debug!("the search path is set already");
@@ -228,11 +229,11 @@ pub fn find_programs_in(path: &OsStr) {
 /// `PATH` without its relative and empty entries.
 fn absolute_entries(path: &OsStr) -> OsString {
     let entries = std::env::split_paths(path).filter(|entry| entry.is_absolute());
-    // Only an entry with a colon cannot be joined, and none has one.
+    // Joining fails only for an entry with a colon, and no entry has one.
     std::env::join_paths(entries).unwrap_or_default()
 }
 
-/// Starts a program of the user's and leaves it to itself: it lives on when this process ends.
+/// Starts a program of the user that keeps running when this process ends.
 ///
 /// # Errors
 /// [`Error::Start`].
@@ -245,21 +246,21 @@ pub fn launch(program: Program) -> Result<(), Error> {
     command.spawn().map(drop).map_err(|source| Error::Start { program: name, source })
 }
 
-/// Limits of a child's life.
+/// Time limit and cancellation of a child.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Longest time it may take, if there is a limit.
+    /// Longest run time; `None` for no limit.
     pub timeout: Option<Duration>,
-    /// Ends it when cancelled.
+    /// Token whose cancellation ends the child.
     pub cancel: CancellationToken,
 }
 
-/// Runs `program` to its end and hands every line of its output to `on_line`. A carriage return
-/// ends a line too, as progress bars use it. Bytes that are not UTF-8 are replaced.
+/// Runs `program` to its end and passes every line of its output to `on_line`. A carriage return
+/// also ends a line, since progress bars use it. Bytes that are not UTF-8 are replaced.
 ///
 /// # Errors
-/// [`Error`] when it could not be started, took too long or was cancelled. An exit status other
-/// than 0 is no error here: the caller knows what it means.
+/// [`Error`] if the program could not be started, timed out or was cancelled. A nonzero exit status
+/// is not an error: the caller interprets it.
 pub async fn run(
     program: Program,
     limits: &Limits,
@@ -268,19 +269,20 @@ pub async fn run(
     let StartedChild { name, mut child, group, mut received } = start(program, Stdio::null())?;
     let mut guard = KillOnDrop(group);
     let end = watch(&name, &mut child, &mut received, limits, &mut on_line).await;
-    // Also after a good end: what the child itself left running must not outlive it.
+    // Also after a successful exit: processes that the child left running must not outlive it.
     if let Some(group) = group {
         end_group(group, &mut child, end.is_ok()).await;
     }
     guard.0 = None;
-    // Its last words; a process that moved to another group may hold the other end without end.
+    // Remaining lines. A process that moved to another group may keep the pipe open indefinitely,
+    // hence the timeout.
     while let Ok(Some((output, line))) = tokio::time::timeout(LAST_WORDS, received.recv()).await {
         on_line(output, &line);
     }
     end
 }
 
-/// A child that has just been started, its outputs being read.
+/// A child that has just been started and whose outputs are being read.
 struct StartedChild {
     name: String,
     child: tokio::process::Child,
@@ -304,13 +306,13 @@ fn start(program: Program, stdin: Stdio) -> Result<StartedChild, Error> {
     Ok(StartedChild { name, child, group, received })
 }
 
-/// Whether this is a thread that tokio ends when it has nothing to do: the kernel would take its
-/// end for ours (`PR_SET_PDEATHSIG` follows the thread) and kill its children.
+/// Whether this is a thread that tokio ends when it is idle. `PR_SET_PDEATHSIG` follows the thread,
+/// so the kernel would then kill the thread's children.
 fn may_end_early() -> bool {
     std::thread::current().name() == Some("tokio-rt-worker")
 }
 
-/// Hands lines on until the child ends, its time is up or the run is cancelled.
+/// Passes lines on until the child ends, times out or is cancelled.
 async fn watch(
     name: &str,
     child: &mut tokio::process::Child,
@@ -341,7 +343,7 @@ async fn watch(
     }
 }
 
-/// Kills a process group whose run was dropped before its end.
+/// Kills a process group when its run is dropped early.
 struct KillOnDrop(Option<Pid>);
 
 impl Drop for KillOnDrop {
@@ -354,7 +356,7 @@ impl Drop for KillOnDrop {
     }
 }
 
-/// Ends a whole process group: TERM, then KILL. `leader_gone` when the leader has been waited for.
+/// Ends a process group with TERM, then KILL. `leader_gone`: the leader has already been reaped.
 async fn end_group(group: Pid, child: &mut tokio::process::Child, leader_gone: bool) {
     if killpg(group, Signal::SIGTERM) == Err(Errno::ESRCH) {
         return;
@@ -378,7 +380,7 @@ async fn end_group(group: Pid, child: &mut tokio::process::Child, leader_gone: b
     }
 }
 
-/// Sends lines until the stream ends or nobody listens any more.
+/// Sends lines until the stream or the receiver is closed.
 async fn read_lines(
     mut stream: impl AsyncRead + Unpin,
     output: Output,

@@ -1,5 +1,5 @@
-//! The namespaces of a child: a PID namespace whose end ends every process in it, and around it
-//! what else the caller asks for.
+//! Namespaces of a child: a PID namespace, whose end kills every process in it, a mount namespace,
+//! and others that the caller asks for.
 //!
 //! ```text
 //! hyperexport ── fork ──▶ watcher ── fork ──▶ PID 1 of the namespace ── exec ──▶ the program
@@ -7,8 +7,8 @@
 //!                         exit status on
 //! ```
 //!
-//! A killed hyperexport takes the watcher with it and the watcher PID 1 (`PR_SET_PDEATHSIG`), and
-//! the kernel everything else. Everything here runs between `fork` and `exec`: system calls only.
+//! If hyperexport is killed, so is the watcher, then PID 1 (`PR_SET_PDEATHSIG`), then all processes
+//! of the namespace. All functions here run between `fork` and `exec`: system calls only.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -23,8 +23,8 @@ use nix::unistd::{ForkResult, fork, getegid, geteuid, write};
 
 const NOTHING: Option<&CStr> = None;
 
-/// Who this user is in a user namespace of his own: the same. Made before `fork`, since it
-/// allocates.
+/// Identity mapping of this user and group for a user namespace. Built before `fork`, since
+/// building it allocates.
 #[derive(Debug, Clone)]
 pub(super) struct UserIdentity {
     user: CString,
@@ -32,7 +32,7 @@ pub(super) struct UserIdentity {
 }
 
 impl UserIdentity {
-    /// This process' user and group.
+    /// Mapping of this process' effective user and group.
     pub(super) fn own() -> io::Result<Self> {
         let (user, group) = (geteuid(), getegid());
         Ok(Self {
@@ -41,7 +41,8 @@ impl UserIdentity {
         })
     }
 
-    /// user_namespaces(7): without `deny` a user may not map his group.
+    /// Writes the mapping. Without `deny` in `setgroups` an unprivileged user may not map a group
+    /// (user_namespaces(7)).
     fn map(&self) -> io::Result<()> {
         for (file, text) in [
             (c"/proc/self/setgroups", c"deny"),
@@ -55,8 +56,8 @@ impl UserIdentity {
     }
 }
 
-/// Enters a mount and a PID namespace and those of `more`; with an identity in a user namespace,
-/// which needs no privilege. Returns in the first process of the PID namespace.
+/// Enters a mount and a PID namespace and those of `more`. With an identity also a user namespace,
+/// which needs no privilege. Returns in PID 1 of the namespace.
 pub(super) fn enter(more: CloneFlags, identity: Option<&UserIdentity>) -> io::Result<()> {
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | more;
     match identity {
@@ -66,21 +67,21 @@ pub(super) fn enter(more: CloneFlags, identity: Option<&UserIdentity>) -> io::Re
         }
         None => unshare(flags)?,
     }
-    // Nothing that is mounted from here on shows up outside, and MS_MOVE demands it.
+    // Mounts made from here on are invisible outside, and MS_MOVE requires a private parent.
     mount(NOTHING, c"/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)?;
     // SAFETY: this process has one thread, the one that std forked, and from here on both sides
     // only make system calls.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => watch(child.as_raw()),
-        // fork cleared what `Program` had set.
+        // fork cleared the signal that `Program` had set.
         ForkResult::Child => Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?),
     }
 }
 
-/// [`enter`] without anything more, for rooms that put their own `/dev` together.
+/// [`enter`] without further namespaces, for callers that assemble their own `/dev`.
 ///
 /// # Errors
-/// When this user may not make the namespaces.
+/// If this user may not create the namespaces.
 pub fn enter_mount_and_pid() -> io::Result<()> {
     enter(CloneFlags::empty(), None)
 }
@@ -88,17 +89,17 @@ pub fn enter_mount_and_pid() -> io::Result<()> {
 /// Mounts the `/proc` of the PID namespace.
 ///
 /// # Errors
-/// When the kernel refuses, as it does in some containers.
+/// If the kernel refuses, as in some containers.
 pub fn mount_proc(at: &CStr) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     Ok(mount(Some(c"proc"), at, Some(c"proc"), flags, NOTHING)?)
 }
 
-/// Waits for the namespace's first process and ends with its status; a signal counts as 128 and
-/// its number, as in a shell.
+/// Waits for PID 1 of the namespace and exits with its status. A signal counts as 128 plus its
+/// number, as in a shell.
 fn watch(child: libc::pid_t) -> ! {
-    // SAFETY: plain system calls. Handlers of the program that forked us would swallow TERM, and
-    // an open end of its pipes would keep it waiting for our exec.
+    // SAFETY: plain system calls. Inherited signal handlers would swallow TERM, and an inherited
+    // pipe end would make the parent wait for our exec.
     unsafe {
         for signal in 1..=64 {
             libc::signal(signal, libc::SIG_DFL);

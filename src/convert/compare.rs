@@ -1,4 +1,4 @@
-//! Whether an image still is what its proof says.
+//! Checks whether an image still matches its proof.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -19,18 +19,19 @@ use super::tools::qemu_img::Tools;
 /// How an image differs from its proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageDifference {
-    /// A block that FIX changed has another content than FIX left.
+    /// The content of a block that FIX changed differs from the content that FIX wrote.
     Fixed(u64),
-    /// Something outside the blocks that FIX changed is not as it was exported.
+    /// Content outside the blocks that FIX changed differs from the export. The field is the hash
+    /// of the content with the exported blocks in place of the changed ones.
     Exported(Sha256Digest),
-    /// The format has something that is not read here.
+    /// The image uses a feature of its format that hyperexport does not read.
     Unread,
 }
 
-/// Opens an image to be compared; `None` where this user may not read it.
+/// Opens an image for a comparison; `None` where this user has no permission to read the image.
 ///
 /// # Errors
-/// What the system said, and for what is no regular file.
+/// The system's error, and an error for anything that is not a regular file.
 pub fn open_image(path: &Path) -> io::Result<Option<File>> {
     // Opening a pipe that has no writer would block.
     match OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path) {
@@ -41,9 +42,9 @@ pub fn open_image(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Records what the results hold, so that a later run knows whether they are still what they were:
-/// by the proof, else by reading them. A hash that cannot be made is no reason to lose the
-/// conversion.
+/// Records the content hashes of the results, so that a later run can check whether they have
+/// changed. A hash comes from the proof, or else from reading the result. A hash that cannot be
+/// computed is no reason to lose the conversion.
 pub(super) async fn record(conversion: &mut Conversion, tools: &Tools) {
     let proof = conversion.proof.as_ref();
     for disk in conversion.disks.iter_mut().flat_map(|disks| &mut disks.0) {
@@ -64,14 +65,14 @@ pub(super) async fn record(conversion: &mut Conversion, tools: &Tools) {
     }
 }
 
-/// The hash of a result by its proof.
+/// The content hash of a result, computed from its proof.
 pub fn result_of(proof: &Proof, disk: &ConvertedDisk) -> Option<Sha256Digest> {
     let of_disk = |proof: &&DiskProof| proof.id == disk.id && !disk.medium;
     proof.disks.iter().find(of_disk).map(|proof| proof.result)
 }
 
-/// How a result differs from what the conversion recorded of it, as a clause; `None` where it does
-/// not, or where nothing was recorded. Blocks.
+/// How a result differs from the record of its conversion, as a clause. `None` where it does not
+/// differ, or where nothing was recorded. Blocks the calling thread.
 ///
 /// # Errors
 /// When the result cannot be read, or the run is cancelled ([`ErrorKind::Interrupted`]).
@@ -96,8 +97,8 @@ pub fn changed(
     }
 }
 
-/// Compares an image with its proof: with the blocks of the export in the place of those that FIX
-/// changed, the image must be the exported disk. Blocks.
+/// Compares an image with its proof. With the exported blocks in place of those that FIX changed,
+/// the image must be identical to the exported disk. Blocks the calling thread.
 ///
 /// # Errors
 /// When the image cannot be read, or the run is cancelled ([`ErrorKind::Interrupted`]).

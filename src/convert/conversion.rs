@@ -1,4 +1,4 @@
-//! What a conversion gives.
+//! The outcome of a conversion.
 
 use std::time::Duration;
 
@@ -9,27 +9,27 @@ use crate::model::{ConvertedDisks, GuestFacts, Proof, Warning};
 use super::Error;
 use super::plan::ConversionPlan;
 
-/// What a conversion gave.
+/// The outcome of a conversion.
 #[derive(Debug)]
 pub struct Conversion {
     /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
     pub disks: Option<ConvertedDisks>,
-    /// What would have been done, in a dry run.
+    /// The steps that a real run would take; only in a dry run.
     pub plan: Option<ConversionPlan>,
-    /// What went less than well.
+    /// Problems that did not stop the conversion.
     pub warnings: Vec<Warning>,
     /// Name and version of the converter.
     pub converter: String,
-    /// What the disks say of the guest; none in a dry run.
+    /// Facts about the guest, read from its disks; none in a dry run.
     pub guest: Option<GuestFacts>,
-    /// What is another in the guest, a line for each change.
+    /// Changes in the guest, one line each.
     pub changes: Vec<String>,
-    /// What shows that the results hold what was exported; none in a dry run.
+    /// Proof that the results contain what was exported; none in a dry run.
     pub proof: Option<Proof>,
-    /// What was done, in the shape of hyper2kvm's report; null in a dry run.
+    /// What the conversion did, in the format of hyper2kvm's report; null in a dry run.
     pub report: Value,
-    /// Why the guest was not fixed, where the disks were converted all the same.
+    /// Why the guest was not fixed, where the disks were converted nevertheless.
     pub fix_failure: Option<Error>,
-    /// How long each step took, in order: `prepare`, hyper2kvm's stages, `finish`.
+    /// Duration of each step, in order: `prepare`, hyper2kvm's stages, `finish`.
     pub durations: Vec<(String, Duration)>,
 }

@@ -1,4 +1,4 @@
-//! What this machine lacks for a conversion.
+//! Checks what this machine lacks for a conversion.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::tools::libguestfs::{confined, described, door};
 use super::tools::qemu_img::Tools;
 use super::{Converter, Settings, virtio_win};
 
-/// Longest time that the appliance of libguestfs may take; emulated it is some 15 s, and half a
-/// minute more when it has to be built first.
+/// Longest time that the appliance of libguestfs may take. Under emulation it takes some 15 s, and
+/// half a minute more when it has to be built first.
 const PATIENCE: Duration = Duration::from_secs(180);
 const UNCONFINED_REMEDY: &str = "run it as root, or allow user namespaces (sysctl user.max_user_namespaces, \
      kernel.apparmor_restrict_unprivileged_userns=0), so that an image that takes the program over finds \
@@ -53,7 +53,7 @@ async fn qemu_img(tools: &Tools) -> Check {
     }
 }
 
-/// Its absence is no failure where it is not asked for.
+/// A missing hyper2kvm is a failure only where the user asks for hyper2kvm.
 async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
     let asked = async {
         let found = find::find(settings)?;
@@ -78,8 +78,8 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Check {
     }
 }
 
-/// That it is installed proves nothing: its appliance needs a kernel and an emulator that work. A
-/// conversion falls back to emulation, and so does this.
+/// An installed libguestfs proves nothing: its appliance needs a kernel and an emulator that work.
+/// A conversion falls back to emulation, and so does this check.
 async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
     const NAME: &str = "libguestfs";
     let cancel = &tools.cancel;
@@ -104,7 +104,7 @@ async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
     }
 }
 
-/// Starts an appliance; its version, or what is wrong.
+/// Starts an appliance; returns its version, or the reason for the failure.
 async fn start(
     settings: &Settings,
     backend_settings: Option<&str>,

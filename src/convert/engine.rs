@@ -1,29 +1,30 @@
-//! Who converts.
+//! The program that converts the disks.
 
 use std::path::PathBuf;
 
 use crate::model::Warning;
 
-/// Who converts, once that is decided.
+/// The program that converts the disks, once it is decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Engine {
-    /// The hyper2kvm of that path.
+    /// The hyper2kvm at this path.
     Hyper2kvm(PathBuf),
-    /// Ourselves.
+    /// hyperexport itself.
     Native,
-    /// Ourselves, with virt-v2v-in-place.
+    /// hyperexport itself, with virt-v2v-in-place for the guest.
     VirtV2v,
 }
 
-/// A conversion that may begin.
+/// A conversion whose preconditions have been checked.
 #[derive(Debug, Clone)]
 pub struct ReadyConversion {
-    /// Who converts.
+    /// The program that converts the disks.
     pub engine: Engine,
-    /// Its name and version; only the name in a dry run, which does not run it.
+    /// Name and version of the converter; only the name in a dry run, which does not run the
+    /// converter.
     pub converter: String,
-    /// Where the results go, boot disk first; none when CONVERT is off.
+    /// Paths of the results, boot disk first; empty when CONVERT is off.
     pub results: Vec<PathBuf>,
-    /// What is less than well.
+    /// Problems that do not stop the conversion.
     pub warnings: Vec<Warning>,
 }

@@ -11,91 +11,91 @@ use crate::model::{ByteSize, DiskId, Sha256Digest, Warning};
 /// Why disks were not converted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no hyper2kvm to run.
+    /// No hyper2kvm was found.
     #[error("hyper2kvm not found in {} places", searched.len())]
     NotFound {
-        /// Every path looked at.
+        /// Every path that was searched.
         searched: Vec<PathBuf>,
-        /// Programs that are there and are not run, with the reasons.
+        /// Programs that were found and not run, with the reasons.
         passed_over: Vec<Warning>,
     },
     /// The path given by the user names no program.
     #[error("hyper2kvm not found: {} is not an executable file", path.display())]
     NoSuchProgram {
-        /// The path given.
+        /// Path given by the user.
         path: PathBuf,
     },
-    /// Others could have put something else in its place.
+    /// Other users could have replaced the program.
     #[error("{} is not trusted: {why}", path.display())]
     Unsafe {
-        /// The path given.
+        /// Path given by the user.
         path: PathBuf,
-        /// Who could write what.
+        /// Which user could write which file or folder.
         why: String,
     },
     /// hyper2kvm is there but cannot be imported.
     #[error("importing hyper2kvm from {}: {what}", path.display())]
     NotImportable {
-        /// The program.
+        /// Path of the hyper2kvm program.
         path: PathBuf,
-        /// Python's words.
+        /// Python's error message.
         what: String,
     },
     /// FIX needs libguestfs' Python binding.
     #[error("{} cannot import the Python module guestfs", path.display())]
     NoGuestfs {
-        /// The program.
+        /// Path of the hyper2kvm program.
         path: PathBuf,
     },
-    /// The manifest, or a file that it names, is not usable.
+    /// The manifest, or a file that the manifest names, is not usable.
     #[error("checking the manifest")]
     Manifest(#[from] manifest::Error),
-    /// An image is not what its manifest says, or points at other files.
+    /// An image does not match its manifest, or refers to other files.
     #[error("{disk} is not trusted: {why}")]
     Untrusted {
-        /// The disk.
+        /// Id of the image's disk.
         disk: DiskId,
-        /// What is wrong with it.
+        /// How the image differs, as a clause.
         why: String,
     },
-    /// A VMDK does not hold what it should.
+    /// A VMDK is damaged or incomplete.
     #[error("reading {}", path.display())]
     Image {
-        /// The file.
+        /// Path of the VMDK.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the VMDK cannot be read.
         source: crate::image::Error,
     },
-    /// A result's file exists.
+    /// The file of a result exists already.
     #[error("{} exists already", path.display())]
     ResultExists {
-        /// The file.
+        /// Path of the existing file.
         path: PathBuf,
     },
-    /// There is no converted disk.
+    /// A converted disk is missing.
     #[error("converted {disk} not found: {} does not exist", path.display())]
     NoResult {
-        /// Which disk.
+        /// Id of the missing disk.
         disk: DiskId,
-        /// Where it would be.
+        /// Path at which the converted disk was expected.
         path: PathBuf,
     },
-    /// The disks cannot fit.
+    /// The output directory has too little space for the disks.
     #[error("{} has {free} free, {needed} are needed", dir.display())]
     NoSpace {
         /// The output directory.
         dir: PathBuf,
-        /// The least that is needed.
+        /// Lower bound of the space that the conversion needs.
         needed: ByteSize,
-        /// What there is.
+        /// Free space in the file system of the output directory.
         free: ByteSize,
     },
-    /// A file operation of ours.
+    /// A file operation of hyperexport failed.
     #[error("{doing}")]
     Io {
         /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A program could not be run to its end.
@@ -103,145 +103,145 @@ pub enum Error {
     Child {
         /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
-        /// Why not.
+        /// Why the program failed to start or to finish.
         source: child::Error,
     },
-    /// qemu-img refused.
+    /// qemu-img failed.
     #[error("{doing}: {message}")]
     QemuImg {
         /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
-        /// Its last words.
+        /// Last line that qemu-img printed.
         message: String,
     },
-    /// No seed of cloud-init can be made.
+    /// The seed for cloud-init cannot be made.
     #[error("making a cloud-init seed from {}: {why}", path.display())]
     Seed {
-        /// What it was to be made of.
+        /// File or folder that the user gave for the seed.
         path: PathBuf,
-        /// What is wrong.
+        /// Why cloud-init would not accept the file or folder.
         why: String,
     },
-    /// No program that writes a seed is installed.
+    /// No program that writes a seed image is installed.
     #[error("making a cloud-init seed from {}: none of {} is installed", path.display(), programs.join(", "))]
     NoSeedProgram {
-        /// What it was to be made of.
+        /// File or folder that the user gave for the seed.
         path: PathBuf,
-        /// Programs that were tried.
+        /// Names of the programs that were searched for.
         programs: &'static [&'static str],
     },
-    /// libguestfs, or what works through it, refused.
+    /// libguestfs failed, or a program that uses libguestfs.
     #[error("{doing}: {message}")]
     Guestfs {
         /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
-        /// Its last words.
+        /// Last line that the program printed.
         message: String,
     },
     /// The appliance of libguestfs did not start.
     #[error("starting the appliance of libguestfs: {message}")]
     Appliance {
-        /// Its last words.
+        /// Last line that libguestfs printed.
         message: String,
     },
-    /// The guest did not accept a change: its file system is full or read-only, or the file is
-    /// immutable.
+    /// The guest rejected a change: its file system is full or read-only, or the file is immutable.
     #[error("{doing}: {why}")]
     Refused {
         /// What was being done, as a gerund: `reading disk-0.qcow2`.
         doing: String,
-        /// What libguestfs said.
+        /// Reason given by libguestfs.
         why: String,
     },
-    /// There is no operating system that could be read.
+    /// No operating system could be found and read.
     #[error("{}", no_system(encrypted))]
     NoSystem {
-        /// The encrypted devices that nobody has opened.
+        /// Encrypted devices that were not opened.
         encrypted: Vec<String>,
     },
-    /// There are several operating systems, and nothing tells which one the VM boots.
+    /// There are several operating systems, and nothing shows which of them the VM boots.
     #[error("{}", several(systems, wanted.as_deref()))]
     Systems {
-        /// Device of the root and name of each.
+        /// Root device and name of each system.
         systems: Vec<(String, String)>,
-        /// The root that the user named.
+        /// Root that the user named.
         wanted: Option<String>,
     },
-    /// A converted disk does not hold what was exported.
+    /// The content of a converted disk differs from what was exported.
     #[error(
         "converted {disk} differs from the exported disk: content hash {converted} instead of {exported}"
     )]
     ContentDiffers {
-        /// Which disk.
+        /// Id of the disk that differs.
         disk: DiskId,
-        /// Hash of the content as it was exported.
+        /// Hash of the exported content.
         exported: Sha256Digest,
-        /// Hash of the content of the converted image, before FIX.
+        /// Hash of the converted image's content, before FIX.
         converted: Sha256Digest,
     },
-    /// The guest would not start on virtio.
+    /// The guest would not boot from virtio.
     #[error("guest is not ready for virtio: {why}")]
     NotFixed {
-        /// What it lacks.
+        /// What the guest lacks, as a clause.
         why: String,
     },
-    /// A Windows, without the only program that installs drivers in one.
+    /// The guest runs Windows, and virt-v2v-in-place is missing, the only program that installs
+    /// drivers in Windows.
     #[error(
         "guest is not ready for virtio: Windows needs virt-v2v-in-place, which is not installed"
     )]
     NoV2v,
-    /// What is to hold the drivers of virtio for Windows does not.
+    /// The source of virtio drivers for Windows is not usable.
     #[error("reading the virtio drivers in {}: {why}", path.display())]
     VirtioWin {
-        /// The ISO or folder.
+        /// Path of the ISO or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the ISO or folder is not usable.
         why: String,
     },
-    /// A Windows that no drivers of virtio were found for.
+    /// No virtio drivers were found for this Windows.
     #[error("no virtio drivers found for {guest}{}", in_place(place.as_deref()))]
     NoDrivers {
-        /// The guest's name of itself.
+        /// Name of the guest's operating system, as the guest reports it.
         guest: String,
-        /// Where drivers for other releases are, if there are any.
+        /// ISO or folder with drivers for other releases of Windows, if there is any.
         place: Option<PathBuf>,
     },
-    /// hyper2kvm says that it did not succeed.
+    /// hyper2kvm reports a failure.
     #[error("running hyper2kvm: {stage}{message}")]
     Hyper2kvm {
-        /// The stage with a colon and a space, or nothing.
+        /// Name of the failed stage with a colon and a space; empty if hyper2kvm names none.
         stage: String,
-        /// Its last words.
+        /// Error message of hyper2kvm.
         message: String,
-        /// Where all of them are.
+        /// Path of the complete log.
         log: PathBuf,
     },
-    /// hyper2kvm says that it succeeded, and did not.
+    /// hyper2kvm reports success although it failed.
     #[error("hyper2kvm ended without error, but {problem}")]
     NotDone {
-        /// What is wrong.
+        /// What contradicts the reported success.
         problem: String,
-        /// Where its output is.
+        /// Path of hyper2kvm's log.
         log: PathBuf,
     },
     /// The run was cancelled.
     #[error("interrupted")]
     Cancelled,
-    /// The time for the whole conversion is up.
+    /// The conversion took longer than its time limit.
     #[error("conversion did not finish within {}", humantime::format_duration(*after))]
     TimedOut {
-        /// The limit.
+        /// The time limit.
         after: Duration,
     },
 }
 
 impl Error {
-    /// Whether hyper2kvm failed at this guest, so that another converter may do better.
+    /// Whether hyper2kvm failed on this guest, so that another converter may succeed.
     pub(super) fn is_of_hyper2kvm(&self) -> bool {
         matches!(self, Self::Hyper2kvm { .. } | Self::NotDone { .. })
     }
 
-    /// Turns a file operation's failure into an error.
+    /// Converts the failure of a file operation into an error.
     pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Io { doing, source }

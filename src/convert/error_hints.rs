@@ -1,4 +1,4 @@
-//! What to do about an error of a conversion.
+//! Hints for the errors of a conversion.
 
 use std::io;
 use std::path::Path;
@@ -93,7 +93,7 @@ impl Hint for Error {
     }
 }
 
-/// What to do where libguestfs, or what works through it, refused.
+/// The hint for a failure of libguestfs, or of a program that uses libguestfs.
 fn of_guestfs(message: &str) -> String {
     if message.contains("rhsrvany") {
         return INSTALL_RHSRVANY.to_owned();

@@ -1,5 +1,5 @@
-//! What FIX will change in a guest, as far as that is known before its disks are read: what it does
-//! to a guest of that family, each change under its condition.
+//! Predicts what FIX will change in a guest before its disks are read: the changes for that family
+//! of guests, each with its condition.
 
 use crate::model::{Firmware, OsFamily, SourceNic, SourceVm};
 
@@ -75,7 +75,7 @@ impl Settings {
         }
     }
 
-    /// What the user wants besides.
+    /// The changes that the user asks for in addition.
     fn wished(&self) -> Vec<String> {
         let wishes = &self.customize;
         let mut lines = Vec::new();
@@ -96,7 +96,7 @@ impl Settings {
     }
 }
 
-/// The cards whose names stay.
+/// The cards whose names are kept.
 fn pinned(nics: &[SourceNic]) -> Option<String> {
     let card = |nic: &SourceNic| match nic.mac {
         Some(mac) => format!("{} ({mac})", nic.id),

@@ -1,18 +1,18 @@
-//! Doors for `make fuzz`: what reads bytes of a guest, alone.
+//! Entry points for `make fuzz`: the parsers of guest data, each on its own.
 
 use super::native::fix::fuzzing as fix;
 
-/// An initramfs.
+/// Parses an initramfs.
 pub fn initramfs(bytes: &[u8]) {
     fix::initramfs(bytes);
 }
 
-/// The beginning of a disk.
+/// Parses the partition table at the beginning of a disk.
 pub fn partitions(bytes: &[u8]) {
     fix::partitions(bytes);
 }
 
-/// A text of the guest's.
+/// Parses a text file of a guest.
 pub fn text(bytes: &[u8]) {
     fix::text(&String::from_utf8_lossy(bytes));
 }

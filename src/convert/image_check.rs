@@ -1,4 +1,4 @@
-//! What an image may be before qemu-img opens it.
+//! Checks an image before qemu-img opens it.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use crate::model::{ByteSize, DiskFormat};
 
 use super::Error;
 
-/// [`image::inspect`], which blocks, until the run is cancelled; and the capacity of a VMDK of
-/// several files, which qemu-img is not asked for.
+/// Runs the blocking [`image::inspect`] until the run is cancelled. Also returns the capacity of a
+/// VMDK of several files, which qemu-img does not open.
 pub(super) async fn look(
     path: &Path,
     format: DiskFormat,

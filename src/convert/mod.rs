@@ -1,4 +1,5 @@
-//! A manifest in, disks that boot on KVM out: by ourselves (`native`), or by hyper2kvm, run safely:
+//! Converts the disks of a manifest to disks that boot on KVM, with the `native` converter or with
+//! a confined hyper2kvm:
 //!
 //! ```text
 //! disk-0.vmdk ──rewrite──▶ work/images/disk-0.qcow2 ◀─fix in place─ hyper2kvm ◀── work/job.json
@@ -6,11 +7,11 @@
 //! <vm>.qcow2 ◀── rename ── checks ◀── qemu-img -c ◀── work/out/disk-0.qcow2
 //! ```
 //!
-//! hyper2kvm 0.2.1 works in place, opens what the guest's fstab names on the *host* unless told
-//! otherwise, and reports success when nothing was written. So it gets private copies to work on
-//! (`work`), a manifest of our own (`job`), an environment and a `/dev` without the host's disks
+//! hyper2kvm 0.2.1 works in place, opens devices named in the guest's fstab on the *host* by
+//! default, and reports success when nothing was written. So hyper2kvm gets private copies to work
+//! on (`work`), a manifest of our own (`job`), an environment and a `/dev` without the host's disks
 //! (`environment`, `isolate`), and afterwards its exit code, report, log, images and the guest's
-//! bytes must all agree (`report`, `log`, `outcome`). Whatever happens the work folder goes; only
+//! bytes must all agree (`report`, `log`, `outcome`). The work folder is always removed; only
 //! `hyper2kvm.log` stays.
 
 mod compare;
@@ -80,12 +81,12 @@ use self::run::ConversionRun;
 use self::tools::qemu_img::{Image, NewQcow2, Tools};
 use self::tools::work::WorkDir;
 
-/// Converts the disks of a manifest into `output_dir`, which is made if it is not there.
+/// Converts the disks of a manifest into `output_dir`, which is created if it is missing.
 ///
 /// A dry run writes nothing and does not run hyper2kvm.
 ///
 /// # Errors
-/// [`Error`]; there are no results then, and nothing is left but the log.
+/// [`Error`]; then there are no results, and only the log stays.
 pub async fn convert(
     manifest: &Manifest,
     output_dir: &Path,
@@ -104,7 +105,7 @@ pub async fn convert(
         return Ok(dry_run(manifest, ready, settings, warnings, progress));
     }
     make_private_folder(&output).map_err(Error::io(&doing))?;
-    // Links resolved: the work folder is compared with the kernel's list of mounts.
+    // Links are resolved, because the work folder is compared with the kernel's list of mounts.
     let output = fs::canonicalize(&output).map_err(Error::io(&doing))?;
     warnings.extend(ready.warnings.clone());
     if matches!(ready.engine, Engine::Hyper2kvm(_)) {
@@ -163,7 +164,7 @@ fn dry_run(
     }
 }
 
-/// Makes the work folder; old ones that go may be large.
+/// Makes the work folder. Blocking: stale folders that are removed may be large.
 async fn make_work(output: PathBuf) -> Result<WorkDir, Error> {
     let doing = format!("making a work folder in {}", output.display());
     let made = tokio::task::spawn_blocking(move || WorkDir::new(&output)).await;
@@ -176,7 +177,7 @@ async fn remove(work: WorkDir) -> std::io::Result<()> {
 }
 
 impl ConversionRun<'_> {
-    /// The seed, which costs little and may be refused, then the disks.
+    /// Makes the seed first, which is cheap and may be rejected, then converts the disks.
     async fn all(&self, ready: &ReadyConversion) -> Result<Conversion, Error> {
         let seed = match &self.settings.cloud_init {
             Some(path) => Some(seed::make(self, path).await?),
@@ -194,7 +195,7 @@ impl ConversionRun<'_> {
             Engine::Native | Engine::VirtV2v => Box::pin(native::convert(self, ready)).await?,
         };
         if let (Some(image), Some(disks)) = (seed, &mut conversion.disks) {
-            // Beside the results, whose folder is named as the user named it.
+            // The seed is beside the results, in the folder as the user named it.
             let folder = ready.results.first().and_then(|path| path.parent());
             let folder = folder.unwrap_or(self.output);
             seed::publish(&image, &seed_path(self.manifest.vm_name(), folder), disks)?;
@@ -202,7 +203,7 @@ impl ConversionRun<'_> {
         Ok(conversion)
     }
 
-    /// The conversion by ourselves, where hyper2kvm was our choice and failed.
+    /// Converts without hyper2kvm, where hyper2kvm was chosen automatically and failed.
     async fn instead(&self, ready: &ReadyConversion, error: &Error) -> Result<Conversion, Error> {
         let text = format!("{}; converting natively instead", chain(error));
         self.progress.note(&text);
@@ -264,7 +265,6 @@ impl ConversionRun<'_> {
         })
     }
 
-    /// The proofs of the work images.
     fn proofs(&self, capacities: &[ByteSize]) -> Proofs {
         let disks = self.manifest.disks.iter().zip(capacities);
         let images: Vec<_> = disks
@@ -282,8 +282,8 @@ impl ConversionRun<'_> {
         self.manifest.vm.as_ref().and_then(|vm| vm.os_hint) == Some(OsFamily::Windows)
     }
 
-    /// Whether the guest is fit for virtio after a FIX that went well: a Linux needs an initramfs
-    /// with the drivers.
+    /// Whether the guest is ready for virtio after a successful FIX: a Linux guest needs an
+    /// initramfs with the drivers.
     fn fixed(&self, outcome: &Hyper2kvmOutcome) -> bool {
         self.settings.stages.fix && (self.is_windows() || self.initramfs() && outcome.initramfs)
     }
@@ -314,8 +314,8 @@ impl ConversionRun<'_> {
         Ok(capacities)
     }
 
-    /// The size that the guest sees of an exported image, which must be that of the manifest. The
-    /// image has been looked at by [`crate::image::inspect`] before qemu-img opens it.
+    /// The capacity of an exported image, which must match the manifest. [`crate::image::inspect`]
+    /// checks the image before qemu-img opens it.
     async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
         let format = disk.source_format;
         let judged = look(&disk.local_path, format, &self.tools.cancel).await?;
@@ -325,7 +325,7 @@ impl ConversionRun<'_> {
             None => ByteSize(self.tools.info(&disk.local_path, format).await?.virtual_size),
         };
         match self.manifest.capacity(disk) {
-            // qemu-img rounds a raw file up to whole sectors.
+            // qemu-img rounds a raw file up to full sectors.
             Some(expected) if format != DiskFormat::Raw && expected != found => {
                 Err(Error::Untrusted {
                     disk: disk.id.clone(),

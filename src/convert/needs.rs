@@ -1,20 +1,20 @@
-//! What a conversion has to do, as far as that is known before it begins.
+//! The task of a conversion, as far as it is known in advance.
 
 use crate::manifest::{Disk, Manifest};
 use crate::model::{ByteSize, DiskId, OsFamily, SourceVm};
 
-/// What a conversion is going to be about, known before there is a manifest.
+/// The subject of a conversion, known before the manifest exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needs {
     /// Display name of the VM.
     pub vm_name: String,
-    /// Its disks, the boot disk first.
+    /// Disks of the VM, the boot disk first.
     pub disks: Vec<DiskId>,
-    /// Bytes of the images to convert, as far as they are known.
+    /// Total bytes of the images to convert, as far as they are known.
     pub data: ByteSize,
-    /// The same without images that were converted while they arrived.
+    /// As `data`, without images that were converted during the download.
     pub unconverted: ByteSize,
-    /// The family of the guest, as far as the source tells.
+    /// The family of the guest, as far as the source reports it.
     pub family: OsFamily,
 }
 

@@ -1,12 +1,12 @@
-//! Names of the files that a conversion leaves beside its results.
+//! Names of the files that a conversion writes beside its results.
 
-/// What hyper2kvm said.
+/// Log of hyper2kvm's output.
 pub(super) const HYPER2KVM_LOG: &str = "hyper2kvm.log";
-/// What libguestfs said.
+/// Log of libguestfs' output.
 pub(super) const NATIVE_LOG: &str = "convert.log";
-/// Names of the files in the output directory that keep what was said, whichever program converts.
+/// Names of the log files in the output directory, for each converter.
 pub const LOGS: [&str; 2] = [HYPER2KVM_LOG, NATIVE_LOG];
 
-/// Name of the file in the output directory that tells what a conversion did, in the shape of
-/// hyper2kvm's `report.json` 1.0.
+/// Name of the conversion's report in the output directory, in the format of hyper2kvm's
+/// `report.json` 1.0.
 pub const REPORT: &str = "report.json";

@@ -15,9 +15,9 @@ use super::{Settings, seed};
 /// What a conversion would do, for a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConversionPlan {
-    /// What would be run, one step a line.
+    /// Steps of the conversion, one per line.
     pub steps: Vec<String>,
-    /// What would be there afterwards.
+    /// Paths of the results.
     pub results: Vec<PathBuf>,
 }
 

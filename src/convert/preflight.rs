@@ -1,4 +1,4 @@
-//! What can be refused before a byte is converted.
+//! Checks that can fail before a byte is converted.
 
 use std::path::Path;
 
@@ -17,11 +17,11 @@ use super::tools::qemu_img::Tools;
 use super::virtio_win::{self, Foretold};
 use super::{Converter, Error, Settings, seed};
 
-/// Checks that qemu-img and hyper2kvm are there and work, that no result exists and that there is
-/// space. Writes nothing.
+/// Checks that qemu-img and hyper2kvm are installed and work, that no result exists and that there
+/// is enough space. Writes nothing.
 ///
 /// # Errors
-/// The first thing that is missing or in the way.
+/// The first check that fails.
 pub async fn preflight(
     needs: &Needs,
     dir: &Path,
@@ -32,8 +32,8 @@ pub async fn preflight(
     prepare(needs, dir, settings, &tools).await
 }
 
-/// Whether we convert by ourselves, as far as that is known before anything is looked at closely;
-/// of any guest where its family is not told.
+/// Whether hyperexport itself converts the guest, as far as that is known before any inspection.
+/// `family` is `None` where the guest's family is unknown.
 pub fn is_ours(settings: &Settings, family: Option<OsFamily>) -> bool {
     match settings.chosen() {
         Converter::Native | Converter::VirtV2v => true,
@@ -43,12 +43,11 @@ pub fn is_ours(settings: &Settings, family: Option<OsFamily>) -> bool {
     }
 }
 
-/// Checks that qemu-img and hyper2kvm are there and work, long before there is anything to convert.
-/// What is less than well about them is told by the conversion itself, but for what makes FIX
-/// impossible.
+/// Checks that qemu-img and hyper2kvm are installed and work, long before a conversion. Returns
+/// only warnings about what makes FIX impossible; the conversion reports all others.
 ///
 /// # Errors
-/// The first thing that is missing.
+/// The first check that fails.
 pub async fn usable(
     guest: &Foretold,
     settings: &Settings,
@@ -77,14 +76,14 @@ pub(super) async fn prepare(
 ) -> Result<ReadyConversion, Error> {
     let seed = settings.cloud_init.is_some();
     let paths = if settings.stages.convert { free_paths(needs, dir, seed)? } else { Vec::new() };
-    // What arrived as it is to be takes no further space.
+    // Images that were converted during the download need no further space.
     space(dir, if settings.consume { needs.unconverted } else { needs.data })?;
     virtio_win::check_sources(&settings.windows).await?;
     let ready = converter(needs.family, settings, tools).await?;
     Ok(ReadyConversion { results: paths, ..ready })
 }
 
-/// The tools alone, without results.
+/// Checks the converter alone, without results.
 async fn converter(
     family: OsFamily,
     settings: &Settings,
@@ -98,13 +97,14 @@ async fn converter(
         Converter::Hyper2kvm => hyper2kvm(settings, tools).await,
         Converter::Native => Ok(native()),
         Converter::VirtV2v => virt_v2v(tools).await,
-        // hyper2kvm 0.2.1 knows Linux alone: of any other guest it converts nothing.
+        // hyper2kvm 0.2.1 supports only Linux: it cannot convert any other guest.
         Converter::Auto if family != OsFamily::Linux => Ok(native()),
         Converter::Auto => match hyper2kvm(settings, tools).await {
             Err(Error::NotFound { passed_over, .. }) => {
                 Ok(ReadyConversion { warnings: passed_over, ..native() })
             }
-            // One that is there and does not work is worth a word, unless it was asked for.
+            // A hyper2kvm that does not work causes a warning, and an error where the user asked
+            // for it.
             Err(
                 error @ (Error::NotImportable { .. }
                 | Error::NoGuestfs { .. }
@@ -121,7 +121,7 @@ async fn converter(
     }
 }
 
-/// We ourselves.
+/// hyperexport itself as the converter.
 pub(super) fn native() -> ReadyConversion {
     ReadyConversion {
         engine: Engine::Native,
@@ -157,8 +157,8 @@ async fn hyper2kvm(settings: &Settings, tools: &Tools) -> Result<ReadyConversion
     Ok(ready)
 }
 
-/// At least the work image and the converted one are there together, each no smaller than the
-/// compressed image it is made from.
+/// Checks the free space. The work image and the converted image exist at the same time, each no
+/// smaller than the compressed image that it is made from.
 fn space(dir: &Path, data: ByteSize) -> Result<(), Error> {
     let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let found = statvfs(existing).map_err(|error| {

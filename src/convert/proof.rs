@@ -1,6 +1,7 @@
-//! Whether the converted images hold what was exported, and which blocks FIX changed afterwards.
+//! Proves that the converted images contain what was exported, and records which blocks FIX changed
+//! afterwards.
 //!
-//! The images are hashed on a thread beside INSPECT and FIX, which work on overlays: nothing is
+//! The images are hashed on a thread beside INSPECT and FIX, which work on overlays. Nothing is
 //! written into an image before its hash is known to be that of the export ([`Proofs::settled`]).
 //! The hash of each block goes into a file of the work folder, so that the blocks of a changed
 //! image can be compared with them.
@@ -28,7 +29,7 @@ use crate::progress::{Task, Unit};
 use super::tools::qemu_img::Tools;
 use super::{ConversionRun, Error};
 
-/// A converted image to be proved.
+/// A converted image that is to be proved.
 pub(super) struct ConvertedImage<'a> {
     pub(super) id: &'a DiskId,
     pub(super) image: &'a Path,
@@ -39,14 +40,14 @@ pub(super) struct ConvertedImage<'a> {
 pub(super) struct Proofs {
     state: Mutex<ProofState>,
     tools: Tools,
-    /// Ends the thread with the conversion.
+    /// Ends the thread when the conversion ends.
     _guard: DropGuard,
 }
 
 enum ProofState {
     Running(JoinHandle<Result<Vec<Base>, Error>>),
     Known(Vec<Base>),
-    /// An error has been told.
+    /// The error has been returned already.
     Failed,
 }
 
@@ -54,13 +55,13 @@ enum ProofState {
 struct Base {
     id: DiskId,
     capacity: ByteSize,
-    /// Its hash, and those of its blocks; `None` where the export has no hash to compare with.
+    /// Its hash, and the hashes of its blocks; `None` where the export has no hash to compare with.
     proved: Option<(Sha256Digest, BlockList)>,
-    /// Numbers of the blocks that may have changed since.
+    /// Numbers of the blocks that may have changed since then.
     touched: BTreeSet<u64>,
 }
 
-/// What is proved in the end.
+/// The finished proofs.
 pub(super) struct Proved {
     proofs: Vec<DiskProof>,
     /// Disks without a proof.
@@ -68,7 +69,7 @@ pub(super) struct Proved {
 }
 
 impl Proved {
-    /// Where nobody was to change a disk, the results must hold what was exported.
+    /// Checks that the results of an unchanged guest contain what was exported.
     ///
     /// # Errors
     /// [`Error::ContentDiffers`].
@@ -83,8 +84,8 @@ impl Proved {
         }
     }
 
-    /// The whole proof; `files` are those that FIX changed, where they are known. Disks without a
-    /// proof are warned of.
+    /// The complete proof; `files` are the files that FIX changed, where they are known. Disks
+    /// without a proof cause a warning.
     pub(super) fn with_files(
         self,
         files: Option<Vec<FixedFile>>,
@@ -101,20 +102,20 @@ impl Proved {
     }
 }
 
-/// One disk, for the thread.
+/// The work of the thread for one disk.
 struct ProofTask {
     id: DiskId,
     image: PathBuf,
     capacity: ByteSize,
     list: PathBuf,
     exported: Option<Sha256Digest>,
-    /// The exported image, where that is another file.
+    /// The exported image, where it is a separate file.
     source: Option<(PathBuf, DiskFormat)>,
     task: Task,
 }
 
 impl Proofs {
-    /// Begins to hash the images of a run.
+    /// Starts to hash the images of a run.
     pub(super) fn begin<'a>(
         run: &ConversionRun<'_>,
         images: impl IntoIterator<Item = ConvertedImage<'a>>,
@@ -129,7 +130,7 @@ impl Proofs {
         Self { state, tools, _guard: cancel.drop_guard() }
     }
 
-    /// Waits until all images are known to hold what was exported.
+    /// Waits until all images are verified to contain what was exported.
     ///
     /// # Errors
     /// [`Error::ContentDiffers`] for the first that does not; [`Error::Cancelled`],
@@ -149,7 +150,7 @@ impl Proofs {
         }
     }
 
-    /// Notes the blocks that an overlay of a disk is about to change.
+    /// Records the blocks that an overlay of a disk is about to change.
     ///
     /// # Errors
     /// As those of [`Proofs::settled`].
@@ -170,7 +171,7 @@ impl Proofs {
         Ok(())
     }
 
-    /// Ends the thread of a conversion that has failed: nothing writes into the work folder then.
+    /// Ends the thread of a failed conversion, so that nothing writes into the work folder.
     pub(super) async fn stop(self) {
         self.tools.cancel.cancel();
         if let ProofState::Running(work) = self.state.into_inner()
@@ -180,8 +181,8 @@ impl Proofs {
         }
     }
 
-    /// The proofs of the images as they are now, of which only those blocks have changed that
-    /// [`Proofs::will_commit`] was told of; and the disks that have no proof.
+    /// The proofs of the current images, and the disks that have no proof. Only the blocks passed
+    /// to [`Proofs::will_commit`] may have changed.
     ///
     /// # Errors
     /// As those of [`Proofs::settled`].
@@ -192,7 +193,8 @@ impl Proofs {
         self.ended(images, compare_touched).await
     }
 
-    /// The same of other images, which another program made: all their blocks are compared.
+    /// [`Self::finish`] for other images, which another program made: all their blocks are
+    /// compared.
     ///
     /// # Errors
     /// As those of [`Proofs::settled`].
@@ -265,7 +267,7 @@ impl ProofTask {
             (None, Some((path, format))) => {
                 let mut each = |_, _: &Sha256Digest| tools.is_in_time();
                 let hashed = hash_image_at(path, *format, &tools.going(), &mut each);
-                // A format that is read in part is no reason to lose the conversion.
+                // A format that cannot be read completely is no reason to lose the conversion.
                 hashed
                     .or_else(|error| tools.is_in_time().map(|()| unread(&error)))
                     .map_err(failed(path))?
@@ -314,7 +316,7 @@ fn unread(error: &io::Error) -> Option<Sha256Digest> {
 /// Compares an image with the list of its blocks before FIX.
 type Compare = fn(Compared<'_>, &Tools) -> io::Result<DiskProof>;
 
-/// An image, and what it was before FIX.
+/// An image, and its state before FIX.
 struct Compared<'a> {
     id: DiskId,
     /// Hash of the content of the exported disk.
@@ -365,7 +367,7 @@ impl Tools {
         Going::from(&self.cancel)
     }
 
-    /// Whether work may go on, and the conversion still has time.
+    /// Checks that the conversion is not cancelled and still has time.
     pub(super) fn is_in_time(&self) -> io::Result<()> {
         self.going().check()?;
         match self.deadline.elapsed().is_zero() {

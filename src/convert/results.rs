@@ -1,5 +1,5 @@
-//! The result files: their names, and how they get them. A result appears under its name when it
-//! is complete and synced, and never in the place of another file.
+//! The result files: their names, and how they are published. A result gets its name only when it
+//! is complete and synced, and never replaces another file.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -20,7 +20,7 @@ use super::seed::{seed_disk, seed_path};
 use super::tools::qemu_img::Tools;
 use super::{Error, Settings};
 
-/// Bytes of a block as stat(2) counts them, whatever the file system's are.
+/// Bytes of a block as stat(2) counts them, whatever the file system's block size.
 const BLOCK: u64 = 512;
 
 /// The paths of the results: `DIR/<vm-name>.qcow2` of the boot disk, which comes first in the
@@ -33,10 +33,10 @@ pub fn result_paths(needs: &Needs, dir: &Path) -> Vec<PathBuf> {
     paths.collect()
 }
 
-/// The paths of the results, none of which may be there, nor their seed where there is to be one.
+/// The paths of the results. No result may exist, nor the seed where one is to be made.
 ///
 /// # Errors
-/// [`Error::ResultExists`] when one of them is.
+/// [`Error::ResultExists`] when one of them exists.
 pub(super) fn free_paths(needs: &Needs, dir: &Path, seed: bool) -> Result<Vec<PathBuf>, Error> {
     let paths = result_paths(needs, dir);
     let seed = seed.then(|| seed_path(&needs.vm_name, dir));
@@ -46,11 +46,11 @@ pub(super) fn free_paths(needs: &Needs, dir: &Path, seed: bool) -> Result<Vec<Pa
     }
 }
 
-/// The results of an earlier conversion, for a definition alone: each looked at before qemu-img
+/// The results of an earlier conversion, for a definition alone. Each is inspected before qemu-img
 /// opens it.
 ///
 /// # Errors
-/// [`Error::NoResult`] naming the first that is not there; [`Error::Untrusted`] when one names
+/// [`Error::NoResult`] naming the first that is missing; [`Error::Untrusted`] when one refers to
 /// other files.
 pub async fn existing(
     manifest: &Manifest,
@@ -95,8 +95,8 @@ pub async fn existing(
     Ok(disks)
 }
 
-/// The results that a record tells of, each where a run of ours puts it: in `dir`, under a name of
-/// its VM and disk. A path of another kind would be the word of the record's author.
+/// The results of a record, each with the path that a conversion gives it: in `dir`, under the name
+/// of its VM and disk. A path from the record itself would depend on the record's author.
 pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDisks {
     let name = file_name(vm_name);
     let here = dir.canonicalize().ok();
@@ -108,7 +108,7 @@ pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDis
     let placed = |disk: &ConvertedDisk| {
         let names = match disk.medium {
             true => vec![seed_path(vm_name, dir)],
-            // One disk alone, the first, has the name of the VM.
+            // Only the first disk has the name of the VM.
             false => {
                 vec![
                     dir.join(format!("{name}.qcow2")),
@@ -135,11 +135,11 @@ pub fn placed(disks: &ConvertedDisks, vm_name: &str, dir: &Path) -> ConvertedDis
     ConvertedDisks(disks.0.iter().map(placed).collect())
 }
 
-/// What is wrong with a result that is there, if it is not the disk that a record tells of: it
-/// names other files, or its guest would see another size. Blocks for a short read.
+/// Why an existing result is not the disk of a record, if it is not: it refers to other files, or
+/// its guest would see another size. Blocks for a short read.
 ///
 /// # Errors
-/// When it cannot be read.
+/// When the result cannot be read.
 pub fn fault(disk: &ConvertedDisk) -> io::Result<Option<String>> {
     if !fs::symlink_metadata(&disk.path)?.is_file() {
         return Ok(Some("it is not a regular file".to_owned()));
@@ -163,7 +163,7 @@ pub(super) struct FinishedImage {
     pub(super) fixed: bool,
 }
 
-/// [`publish`], which blocks, unless the run was cancelled.
+/// Runs the blocking [`publish`], unless the run was cancelled.
 pub(super) async fn publish_all(
     finished: Vec<FinishedImage>,
     paths: &[PathBuf],
@@ -177,8 +177,8 @@ pub(super) async fn publish_all(
     moved.map_err(|join| Error::io("moving the results")(join.into()))?
 }
 
-/// Moves finished images, boot disk first, to their results. When one cannot be moved the others
-/// are taken away again.
+/// Moves finished images, boot disk first, to their results. When one cannot be moved, the others
+/// are removed again.
 fn publish(finished: &[FinishedImage], paths: &[PathBuf]) -> Result<ConvertedDisks, Error> {
     let mut disks = Vec::new();
     for (order, (disk, path)) in (0..).zip(finished.iter().zip(paths)) {
@@ -202,7 +202,7 @@ fn publish(finished: &[FinishedImage], paths: &[PathBuf]) -> Result<ConvertedDis
     Ok(ConvertedDisks(disks))
 }
 
-/// One finished image under its name.
+/// Moves one finished image to its name.
 fn named(disk: &FinishedImage, path: &Path, boot_order: u32) -> Result<ConvertedDisk, Error> {
     let (_, allocated) = move_in(&disk.image, path)?;
     Ok(ConvertedDisk {
@@ -218,8 +218,8 @@ fn named(disk: &FinishedImage, path: &Path, boot_order: u32) -> Result<Converted
     })
 }
 
-/// Syncs one file and renames it; returns its length and what it occupies. It holds a whole
-/// machine's files, password hashes and keys included, so nobody but its owner may read it.
+/// Syncs one file and renames it; returns its length and the space that it occupies. Only its owner
+/// may read it: it contains a machine's files, including password hashes and keys.
 pub(super) fn move_in(image: &Path, path: &Path) -> Result<(ByteSize, ByteSize), Error> {
     let failed = || Error::io(format!("writing {}", path.display()));
     let file = File::open(image).map_err(failed())?;

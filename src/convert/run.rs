@@ -1,4 +1,4 @@
-//! A conversion under way.
+//! The state of a running conversion.
 
 use std::path::Path;
 
@@ -9,7 +9,6 @@ use super::Settings;
 use super::tools::qemu_img::Tools;
 use super::tools::work::WorkDir;
 
-/// One conversion in its work folder.
 pub(super) struct ConversionRun<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) settings: &'a Settings,

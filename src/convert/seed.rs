@@ -1,5 +1,6 @@
-//! The seed of cloud-init: a small ISO image labelled `cidata` that its data source NoCloud looks
-//! for (cloud-init documentation, "NoCloud"). It goes along as another volume, in a CD-ROM drive.
+//! The seed of cloud-init: a small ISO image labelled `cidata` that its data source NoCloud
+//! searches for (cloud-init documentation, "NoCloud"). The seed becomes another volume of the
+//! domain, in a CD-ROM drive.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,9 +14,9 @@ use super::results::move_in;
 use super::tools::qemu_img::Tools;
 use super::{ConversionRun, Error};
 
-/// The files of a seed; the first one there must be.
+/// The files of a seed; the first one is required.
 const FILES: [&str; 4] = ["user-data", "meta-data", "network-config", "vendor-data"];
-/// How user data may begin: cloud-init documentation, "User data formats".
+/// Allowed first lines of user data: cloud-init documentation, "User data formats".
 const BEGINNINGS: [&str; 8] = [
     "#cloud-config",
     "#cloud-boothook",
@@ -33,12 +34,12 @@ const PROGRAMS: [&str; 3] = ["xorrisofs", "genisoimage", "mkisofs"];
 /// Largest of its files, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Where the seed of a VM goes.
+/// Path of the seed of a VM in the output directory `dir`.
 pub fn seed_path(vm_name: &str, dir: &Path) -> PathBuf {
     dir.join(format!("{}-seed.iso", file_name(vm_name)))
 }
 
-/// Its place among the disks.
+/// The seed as a disk, placed after the others.
 pub fn seed_disk(path: PathBuf, size: ByteSize, disks: &ConvertedDisks) -> Option<ConvertedDisk> {
     Some(ConvertedDisk {
         id: "seed".parse::<DiskId>().ok()?,
@@ -53,10 +54,10 @@ pub fn seed_disk(path: PathBuf, size: ByteSize, disks: &ConvertedDisks) -> Optio
     })
 }
 
-/// Looks at what a seed is to be made of: a file of user data, or a folder with the files.
+/// Checks the source of a seed: a file of user data, or a folder with the files.
 ///
 /// # Errors
-/// [`Error::Seed`] naming what cloud-init would not take.
+/// [`Error::Seed`] naming the part that cloud-init would not accept.
 pub(super) fn check(path: &Path) -> Result<(), Error> {
     let wrong = |why: String| Error::Seed { path: path.to_owned(), why };
     let data = user_data(path);
@@ -112,13 +113,14 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// The least that cloud-init needs: an id that is new to the guest, so that it acts, and a name.
+/// The minimum that cloud-init needs: an id that is new to the guest, so that cloud-init runs, and
+/// a name.
 fn meta_data(run: &ConversionRun<'_>) -> String {
     let vm = run.manifest.source_vm();
     let exported = vm.origin.exported_at.unwrap_or_default();
     let name = serde_json::Value::from(file_name(&vm.name));
     let id = serde_json::Value::from(format!("hyperexport-{}-{exported}", vm.id));
-    // YAML takes JSON's strings.
+    // YAML accepts JSON's strings.
     format!("instance-id: {id}\nlocal-hostname: {name}\n")
 }
 
@@ -143,7 +145,7 @@ async fn write(tools: &Tools, program: &str, folder: &Path, image: &Path) -> Res
     }
 }
 
-/// Names the image and adds it to the disks.
+/// Moves the image to its name and adds it to the disks.
 pub(super) fn publish(image: &Path, to: &Path, disks: &mut ConvertedDisks) -> Result<(), Error> {
     let (size, _) = move_in(image, to)?;
     disks.0.extend(seed_disk(to.to_owned(), size, disks));

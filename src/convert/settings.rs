@@ -1,4 +1,4 @@
-//! How to convert: what the user asked for, resolved by the settings room.
+//! The user's conversion settings, resolved by the `settings` module.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,28 +10,28 @@ use crate::model::{Secret, Stage, Warning, WarningCode};
 use super::tools::qemu_img::is_exact;
 use super::virtio_win::WindowsSources;
 
-/// Who converts.
+/// The user's choice of the converter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Converter {
-    /// hyper2kvm where it is found, else ourselves.
+    /// hyper2kvm if it is found, else hyperexport itself.
     #[default]
     Auto,
-    /// hyper2kvm and nobody else.
+    /// Only hyper2kvm.
     Hyper2kvm,
-    /// Ourselves, with libguestfs.
+    /// hyperexport itself, with libguestfs.
     Native,
-    /// Ourselves, with virt-v2v-in-place for the guest.
+    /// hyperexport itself, with virt-v2v-in-place for the guest.
     VirtV2v,
 }
 
-/// What is changed in the guest besides, where we fix it.
+/// Additional changes in a guest that hyperexport fixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Customize {
-    /// Its new name.
+    /// New hostname of the guest.
     pub hostname: Option<String>,
-    /// Public keys that may log in: a user, and a file with keys.
+    /// SSH public keys that may log in: a user of the guest, and a file with keys.
     pub ssh_keys: Vec<(String, PathBuf)>,
-    /// Scripts that run once when it starts.
+    /// Scripts that run once at the guest's first start.
     pub firstboot: Vec<PathBuf>,
 }
 
@@ -41,72 +41,72 @@ pub struct DiskKey {
     /// The device as the guest or libguestfs calls it (`/dev/sda2`, `/dev/vg/lv`, `UUID=…`), its
     /// LUKS UUID, or `all`.
     pub device: String,
-    /// What opens it.
+    /// The passphrase.
     pub passphrase: Secret,
 }
 
 impl DiskKey {
-    /// What stands for every encrypted device.
+    /// The device name that stands for every encrypted device.
     pub(super) const ALL: &'static str = "all";
 }
 
 /// QEMU's guest agent for a guest that has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Agent {
-    /// Packages that are installed into the guest.
+    /// Paths of packages that are installed into the guest.
     pub packages: Vec<PathBuf>,
-    /// Whether the guest installs it from its own package sources at its first start.
+    /// Whether the guest installs the agent from its own package sources at its first start.
     pub first_boot: bool,
 }
 
-/// How to convert.
+/// Settings of a conversion.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who does it.
+    /// The user's choice of the converter.
     pub converter: Converter,
-    /// The hyper2kvm to run; it is searched for when none is given.
+    /// Path of the hyper2kvm to run; `None` searches for one.
     pub hyper2kvm_path: Option<PathBuf>,
-    /// Longest time for the whole conversion.
+    /// Longest time for the complete conversion.
     pub timeout: Duration,
     /// Whether hyper2kvm's output is reported line by line.
     pub stream_output: bool,
-    /// Only say what would be done.
+    /// Whether to report the steps only, without any change.
     pub dry_run: bool,
-    /// Which of hyper2kvm's stages run.
+    /// The stages that run.
     pub stages: Stages,
-    /// How the converted disks are compressed, if they are.
+    /// Compression of the converted disks; `None` leaves them uncompressed.
     ///
-    /// What qemu-img compresses has its own level, zstd 3 or zlib 6, and any other is warned of.
+    /// qemu-img has its own level, zstd 3 or zlib 6; any other level causes a warning.
     pub compression: Option<Compression>,
-    /// Whether a guest's interfaces keep their names, where we fix it.
+    /// Whether a guest's interfaces keep their names, where hyperexport fixes the guest.
     pub preserve_network: bool,
-    /// Ids of the network cards that the domain does not get: the kernel counts the others alone.
+    /// Ids of the network cards that the domain does not have: the kernel counts only the others.
     pub left_out: Vec<String>,
-    /// `LIBGUESTFS_BACKEND` where the user gave one, such as `libvirt`.
+    /// `LIBGUESTFS_BACKEND` of the user, such as `libvirt`.
     pub guestfs_backend: Option<String>,
     /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
     pub guestfs_backend_settings: Option<String>,
-    /// `LIBGUESTFS_PATH` where the user gave one: the folders in which libguestfs looks for an
-    /// appliance.
+    /// `LIBGUESTFS_PATH` of the user: the folders in which libguestfs searches for an appliance.
     pub guestfs_path: Vec<PathBuf>,
-    /// What is changed in the guest besides.
+    /// Additional changes in the guest.
     pub customize: Customize,
-    /// The guest agent, where the guest has none.
+    /// The guest agent, for a guest that has none.
     pub agent: Agent,
-    /// The root of the system to fix, in libguestfs' words, where the disks hold several.
+    /// The root of the system to fix, in libguestfs' notation, where the disks contain several
+    /// systems.
     pub root: Option<String>,
-    /// What opens encrypted disks.
+    /// Passphrases of encrypted disks.
     pub keys: Vec<DiskKey>,
-    /// What a Windows guest gets.
+    /// Drivers and programs for a Windows guest.
     pub windows: WindowsSources,
-    /// What the seed of cloud-init is made of: a file of user data, or a folder.
+    /// The source of cloud-init's seed: a file of user data, or a folder.
     pub cloud_init: Option<PathBuf>,
-    /// Whether images that were made while they arrived may become the results themselves. Else
-    /// they stay, and are copied.
+    /// Whether images that were converted during the download may become the results themselves.
+    /// Otherwise they stay, and are copied.
     pub consume: bool,
     /// `PATH` for programs found by name.
     pub path: OsString,
-    /// The user's home, one of the places where hyper2kvm may be.
+    /// The user's home, one of the places that are searched for hyper2kvm.
     pub home: Option<PathBuf>,
 }
 
@@ -138,17 +138,17 @@ impl Default for Settings {
     }
 }
 
-/// hyper2kvm's stages. Without `convert` there are no results: the others then work on private
-/// copies that are thrown away.
+/// The stages of a conversion. Without `convert` there are no results: the others then work on
+/// private copies that are discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stages {
-    /// Look at the disks.
+    /// Whether the guest's operating system is detected.
     pub inspect: bool,
-    /// Make the guest boot on KVM.
+    /// Whether the guest is changed to boot on KVM.
     pub fix: bool,
-    /// Convert the images.
+    /// Whether the images are converted.
     pub convert: bool,
-    /// Check the converted images.
+    /// Whether the converted images are checked.
     pub validate: bool,
 }
 
@@ -159,7 +159,7 @@ impl Default for Stages {
 }
 
 impl Stages {
-    /// Names of the stages that run, in their order, for people.
+    /// Names of the stages that run, in their order, for messages.
     pub fn names(self) -> String {
         let all = [
             ("inspect", self.inspect),
@@ -173,17 +173,17 @@ impl Stages {
 }
 
 impl Settings {
-    /// Who was chosen: a wish that only we fulfil is a word for us.
+    /// The chosen converter: a setting that only hyperexport supports selects hyperexport.
     pub(super) fn chosen(&self) -> Converter {
         match self.converter {
-            // A path is a word for hyper2kvm.
+            // A given path selects hyper2kvm.
             Converter::Auto if self.hyper2kvm_path.is_some() => Converter::Hyper2kvm,
             Converter::Auto if self.is_particular() => Converter::Native,
             chosen => chosen,
         }
     }
 
-    /// Whether something is asked for that only we do.
+    /// Whether a setting is used that only hyperexport supports.
     fn is_particular(&self) -> bool {
         self.customize != Customize::default()
             || self.agent != Agent::default()
@@ -191,7 +191,7 @@ impl Settings {
             || !self.keys.is_empty()
     }
 
-    /// What the settings ask for and do not get.
+    /// Warnings for settings that have no effect.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let warn =
             |code: WarningCode, message: String| Warning::new(Stage::Pipeline, code, message);

@@ -1,6 +1,6 @@
-//! The controller of the disks by what the guest was read to start from: virtio where it has the
-//! drivers, else the controller that it had at its source, else any other that it knows and the
-//! host has. A guest that starts is never put where it does not.
+//! Chooses the disk controller by the drivers that were found in the guest. The order is virtio,
+//! then the controller of the source, then any other that guest and host support. A guest that
+//! boots is never moved to a controller that it does not boot from.
 
 use crate::model::{Bus, Firmware, GuestBus, GuestDrivers, SourceVm};
 
@@ -9,34 +9,31 @@ use super::host::{Chipset, Platform};
 use super::spec::ScsiModel;
 use super::storage::{IDE_PLACES, MOST_VIRTIO, offers};
 
-/// Disks that one of LSI's controllers takes in QEMU (`MPTSAS_NUM_PORTS`).
+/// Disks on an LSI SAS controller of QEMU (`MPTSAS_NUM_PORTS`).
 const LSI_PLACES: usize = 8;
-/// Disks that a paravirtual one takes (`PVSCSI_MAX_DEVS`).
+/// Disks on a paravirtual SCSI controller (`PVSCSI_MAX_DEVS`).
 const PV_PLACES: usize = 64;
-/// Disks that LSI's 53C895A takes in QEMU (`LSI_MAX_DEVS`).
+/// Disks on an LSI 53C895A of QEMU (`LSI_MAX_DEVS`).
 const OLD_LSI_PLACES: usize = 7;
-/// Disks that LSI's MegaRAID SAS 1078 takes in QEMU (`MFI_MAX_LD`).
+/// Disks on an LSI MegaRAID SAS 1078 of QEMU (`MFI_MAX_LD`).
 const MEGARAID_PLACES: usize = 64;
 
-/// What the disks hang on.
+/// Bus and controller of the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BootBus {
-    /// The bus.
     pub(super) bus: DiskBus,
-    /// The SCSI controller; none for virtio-scsi and all other buses.
+    /// Model of the SCSI controller; `None` for virtio-scsi and all other buses.
     pub(super) model: Option<ScsiModel>,
 }
 
-/// What is to hang there.
+/// Number of devices to attach.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Load {
-    /// Number of disks.
     pub(super) disks: usize,
-    /// Number of CD-ROM drives.
     pub(super) drives: usize,
 }
 
-/// The controller that the boot disk had at its source, if QEMU could have it.
+/// Controller of the boot disk at its source, if QEMU can emulate it.
 pub(super) fn at_source(vm: &SourceVm) -> Option<GuestBus> {
     match controller_at_source(vm)? {
         (Bus::Scsi, "ParaVirtualSCSIController" | "vmpvscsi") => Some(GuestBus::Pvscsi),
@@ -52,13 +49,13 @@ pub(super) fn at_source(vm: &SourceVm) -> Option<GuestBus> {
     }
 }
 
-/// The bus of the boot disk at the source, and the source's name for the controller.
+/// Bus of the boot disk at the source, and the source's name of the controller.
 fn controller_at_source(vm: &SourceVm) -> Option<(Bus, &str)> {
     let boot = vm.disks.iter().min_by_key(|disk| disk.boot_order)?;
     Some((boot.controller.bus, boot.controller.model.as_str()))
 }
 
-/// The best controller that the guest starts from and the host has; none where there is none.
+/// The best controller that the guest can boot from and the host offers; `None` if there is none.
 pub(super) fn choose(
     drivers: &GuestDrivers,
     vm: &SourceVm,
@@ -74,11 +71,11 @@ pub(super) fn choose(
     order.filter(|bus| drivers.boots_from(*bus)).find_map(|bus| planned(bus, vm, load, platform))
 }
 
-/// The controller to keep of a guest that nobody looked into and nobody changed: it surely starts
-/// from what it started from. QEMU has two of VMware's controllers and two more of a libvirt
-/// source; its BIOS boots from them, its EFI (OVMF of Debian 12) finds no system there.
+/// The source's controller, for a guest that was neither inspected nor converted: it certainly
+/// boots from that one. QEMU emulates two of VMware's controllers and two more of a libvirt source.
+/// Its BIOS boots from them; its EFI firmware (OVMF of Debian 12) does not.
 pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Option<BootBus> {
-    // VMware's LSI Logic is another chip than QEMU's.
+    // VMware's LSI Logic is a different chip than QEMU's.
     let (model, places) = match controller_at_source(vm)? {
         (Bus::Scsi, "lsilogic") => (ScsiModel::LsiLogic, OLD_LSI_PLACES),
         (Bus::Scsi, "lsisas1078") => (ScsiModel::LsiSas1078, MEGARAID_PLACES),
@@ -89,8 +86,8 @@ pub(super) fn unchanged(vm: &SourceVm, load: Load, platform: &Platform) -> Optio
     (fits && offers(platform, kept.bus)).then_some(kept)
 }
 
-/// The disks as they are planned, in the terms of a guest's drivers; none for a controller whose
-/// driver nobody looks for.
+/// The planned controller as a guest driver; `None` for a controller whose driver is never searched
+/// for.
 pub(super) fn known_as(bus: DiskBus, model: ScsiModel) -> Option<GuestBus> {
     Some(match (bus, model) {
         (DiskBus::Virtio, _) => GuestBus::VirtioBlk,
@@ -103,7 +100,7 @@ pub(super) fn known_as(bus: DiskBus, model: ScsiModel) -> Option<GuestBus> {
     })
 }
 
-/// The bus as it is planned, if the host has it and there is place for all disks.
+/// The planned bus for a guest driver, if the host offers the bus and all disks fit.
 fn planned(bus: GuestBus, vm: &SourceVm, load: Load, platform: &Platform) -> Option<BootBus> {
     let vmwares = has_vmwares(platform) && vm.firmware == Firmware::Bios;
     let (bus, model, fits) = match bus {
@@ -125,8 +122,8 @@ fn planned(bus: GuestBus, vm: &SourceVm, load: Load, platform: &Platform) -> Opt
     (fits && offers(platform, bus)).then_some(BootBus { bus, model })
 }
 
-/// Whether QEMU has VMware's devices. Enterprise distributions build it without them; no capability
-/// tells.
+/// Whether QEMU emulates VMware's devices. Enterprise distributions build it without them, which no
+/// capability shows.
 pub(super) fn has_vmwares(platform: &Platform) -> bool {
     !platform.machine.contains("rhel")
 }

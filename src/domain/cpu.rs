@@ -7,10 +7,10 @@ use super::hardware::CpuChoice;
 use super::host::{DomainType, Platform};
 use super::spec::CpuMode;
 
-/// The CPU model that was asked for, if the host has it. Without a wish the model that was chosen
-/// for the VM at its `source`, where the host can run it; else the host's own under KVM, and all
-/// that the emulator can do without; where the host does not offer that, its default: never a model
-/// that the host does not list.
+/// The CPU mode of the domain, never one that the host does not list. A requested model must be
+/// available on the host. Otherwise the model chosen at the `source` is kept, if the host can run
+/// it. Otherwise the domain gets `host-passthrough` under KVM, or `maximum` when emulated, or the
+/// hypervisor's default if that is not offered.
 pub(super) fn mode(
     choice: &CpuChoice,
     source: Option<&str>,
@@ -46,8 +46,7 @@ pub(super) fn mode(
     Err(Error::CpuModel { model: wanted.to_owned(), domain_type: platform.domain_type, existing })
 }
 
-/// The model of the source, as far as the host has it. What stands for the host's own is no model
-/// for an emulated guest.
+/// The model of the source, if the host offers it. An emulated guest cannot keep `host-model`.
 fn kept(model: &str, platform: &Platform) -> Option<CpuMode> {
     let offers_own = platform.domain_type == DomainType::Kvm
         && platform.cpu_modes.iter().any(|offered| offered == CpuMode::HostModel.as_str());
@@ -58,7 +57,8 @@ fn kept(model: &str, platform: &Platform) -> Option<CpuMode> {
     lists.then(|| CpuMode::Custom(model.to_owned()))
 }
 
-/// Virtual CPUs, sockets and cores, which libvirt wants to multiply exactly.
+/// Sockets, cores and threads, whose product must be the number of virtual CPUs: libvirt requires
+/// that.
 pub(super) fn topology(cpu: CpuTopology, platform: &Platform) -> Result<CpuTopology, Error> {
     let cpu = CpuTopology::new(cpu.vcpus, cpu.cores_per_socket).with_threads(cpu.threads());
     if cpu.vcpus > platform.max_vcpus {

@@ -1,25 +1,25 @@
-//! Disks as they are given to a plan: order, checks, names of volumes.
+//! Disks of a plan: order, checks, and names of volumes.
 
 use super::Error;
 use super::kinds::DiskKind;
 use crate::model::{DiskFormat, DiskId};
 
-/// A disk image that lies, or will lie, where the host can open it.
+/// A disk image at its present or future path on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedDisk {
-    /// Which disk of the VM.
+    /// ID of the disk within the VM, such as `disk-0`.
     pub id: DiskId,
-    /// What it is there.
+    /// Whether the image is a file or a block device on the host.
     pub kind: DiskKind,
     /// Absolute path on the host.
     pub path: String,
-    /// Its format.
+    /// Format of the image.
     pub format: DiskFormat,
-    /// 0 is the boot disk, the others follow.
+    /// Place in the boot order; 0 is the boot disk.
     pub boot_order: u32,
-    /// Whether the converter has made the guest on these disks fit for virtio.
+    /// Whether the converter has prepared the guest on these disks for virtio.
     pub fixed: bool,
-    /// Whether it lies in a CD-ROM drive.
+    /// Whether the image is the medium of a CD-ROM drive.
     pub medium: bool,
 }
 
@@ -29,27 +29,27 @@ pub fn volume_name(domain: &str, id: &DiskId, format: DiskFormat, boot: bool) ->
     if boot { format!("{domain}.{format}") } else { format!("{domain}-{id}.{format}") }
 }
 
-/// Name of the volume for what lies in a CD-ROM drive.
+/// Name of the volume for the medium of a CD-ROM drive.
 pub fn medium_name(domain: &str, id: &DiskId) -> String {
     format!("{domain}-{id}.iso")
 }
 
-/// The same as the name of a logical volume, which has fewer characters: lvm(8), "valid names".
+/// Name of the logical volume for a disk. LVM allows fewer characters: lvm(8), "valid names".
 pub fn device_name(domain: &str, id: &DiskId, boot: bool) -> String {
     let name = if boot { domain.to_owned() } else { format!("{domain}-{id}") };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "+_.-".contains(c);
     let name: String = name.chars().map(|c| if allowed(c) { c } else { '_' }).collect();
-    // Names that LVM keeps to itself begin with a dash, a dot or `snapshot`.
+    // LVM reserves names that begin with a dash, a dot or `snapshot`.
     format!("vm-{name}")
 }
 
-/// Whether the guest is fit for virtio: what stands on all disks counts, since a part of the guest
-/// may lie on each.
+/// Whether the guest is prepared for virtio: this must be true of all disks, since each may contain
+/// a part of the guest.
 pub(super) fn fixed(disks: &[PlannedDisk]) -> bool {
     !disks.is_empty() && disks.iter().all(|disk| disk.fixed)
 }
 
-/// The disks, boot disk first, if every one can be a disk of a domain.
+/// The disks, boot disk first. Fails if one of them cannot be a disk of a domain.
 pub(super) fn ordered(disks: &[PlannedDisk]) -> Result<Vec<&PlannedDisk>, Error> {
     if disks.is_empty() {
         return Err(Error::NoDisks);

@@ -1,4 +1,4 @@
-//! Why no domain can be planned: one variant for each broken rule.
+//! Errors of planning a domain: one variant for each violated rule.
 
 use super::hardware::DiskBus;
 use super::hints;
@@ -6,49 +6,49 @@ use super::host::{Chipset, Closed, DomainType};
 use super::kinds::NicKind;
 use crate::model::{DiskFormat, Hint};
 
-/// Why no domain can be planned.
+/// Why a domain cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The host does not offer the domain type asked for, or none at all.
+    /// The host does not offer the requested domain type, or offers none at all.
     #[error("the host offers no {domain_type} guests of architecture {arch}")]
     DomainType {
-        /// What was wanted.
+        /// Domain type that was requested or chosen.
         domain_type: DomainType,
-        /// Of which architecture.
+        /// Architecture of the guest: `x86_64`.
         arch: String,
-        /// What keeps a user's own daemon off KVM.
+        /// Why a user's session daemon cannot use KVM.
         closed: Option<Closed>,
     },
-    /// A guest whose processors the host's emulator does not have.
+    /// The host's emulator does not support the guest's architecture.
     #[error("the guest is for {guest} processors, and the host emulates {host}")]
     Architecture {
-        /// The guest's architecture in libvirt's words.
+        /// Architecture of the guest, in libvirt's terms.
         guest: String,
-        /// The emulator's.
+        /// Architecture of the emulator.
         host: String,
     },
     /// The host's emulator lacks the chipset.
     #[error("the host offers no {chipset} machine for {domain_type} guests")]
     Machine {
-        /// What was wanted.
+        /// Chipset that the domain needs.
         chipset: Chipset,
-        /// For which domain type.
+        /// Domain type of the domain.
         domain_type: DomainType,
     },
-    /// More virtual CPUs than the machine takes.
+    /// More virtual CPUs than the machine type supports.
     #[error("{vcpus} virtual CPUs are more than the {max} of machine {machine}")]
     TooManyVcpus {
-        /// What the VM has.
+        /// Number of virtual CPUs of the VM.
         vcpus: u32,
-        /// What the machine takes.
+        /// Maximum of the machine type.
         max: u32,
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// Nothing on the boot disk could be started.
+    /// The boot disk contains nothing to boot.
     #[error("{disk} contains {holds}")]
     Unbootable {
-        /// The boot disk.
+        /// ID of the boot disk.
         disk: String,
         /// What is missing: `no boot loader and no operating system`.
         holds: &'static str,
@@ -59,182 +59,182 @@ pub enum Error {
     /// An EFI guest on a host without EFI firmware.
     #[error("the host has no EFI firmware for {machine} guests")]
     NoEfi {
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// A secure-boot guest on a host whose firmware cannot.
+    /// A secure-boot guest on a host whose firmware does not support secure boot.
     #[error("the host has no EFI firmware with secure boot for {machine} guests")]
     NoSecureBoot {
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// A TPM on a host without the emulator.
+    /// A TPM on a host without swtpm, the TPM emulator.
     #[error("the host has no emulator of a TPM 2.0, and {why}")]
     NoTpm {
-        /// Why the domain was to have one.
+        /// Why the domain needs a TPM, as a clause.
         why: &'static str,
     },
     /// A CPU model that the host does not offer.
     #[error("the host offers no CPU model '{model}' for {domain_type} guests")]
     CpuModel {
-        /// What was asked for.
+        /// CPU model or mode that the user requested.
         model: String,
-        /// For which domain type.
+        /// Domain type of the domain.
         domain_type: DomainType,
-        /// What there is.
+        /// CPU modes and models that the host offers.
         existing: Vec<String>,
     },
-    /// A disk bus that the machine or its emulator lacks.
+    /// A disk bus that the machine type or its emulator lacks.
     #[error("machine {machine} has no {bus} disks")]
     NoBus {
-        /// What was asked for.
+        /// Bus that was requested or chosen.
         bus: DiskBus,
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// More disks and drives than there are places.
+    /// More disks and drives than the IDE controller can attach.
     #[error("{devices} disks and CD-ROM drives are more than the 4 places of IDE")]
     IdeFull {
-        /// Disks and drives.
+        /// Number of disks and CD-ROM drives.
         devices: usize,
     },
-    /// A guest that knows IDE only, on a machine without enough of it.
+    /// A guest that supports only IDE, on a machine type with too few IDE ports.
     #[error("the guest supports IDE disks only, and machine {machine} has no place for {disks}")]
     NeedsIde {
-        /// How many disks it has.
+        /// Number of disks of the VM.
         disks: usize,
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// I/O threads for disks that cannot use them.
+    /// I/O threads for disks whose bus does not support them.
     #[error("disks on {bus} cannot use I/O threads")]
     NoIothreads {
-        /// The bus.
+        /// Bus of the disks.
         bus: DiskBus,
     },
     /// Secure boot without EFI.
     #[error("secure boot is on, but the VM boots by BIOS")]
     SecureBootOnBios,
-    /// No bridge of that name.
+    /// The host has no bridge of that name.
     #[error("bridge '{bridge}' does not exist on the host")]
     NoBridge {
-        /// What was asked for.
+        /// Name of the bridge that the user requested.
         bridge: String,
-        /// What there is.
+        /// Names of the bridges of the host.
         existing: Vec<String>,
     },
-    /// No network of that name.
+    /// The host has no libvirt network of that name.
     #[error("network '{network}' does not exist on the host")]
     NoNetwork {
-        /// What was asked for.
+        /// Name of the network that the user requested.
         network: String,
-        /// What there is.
+        /// Names of the libvirt networks of the host.
         existing: Vec<String>,
     },
-    /// A network that a domain could not start with.
+    /// An inactive network, with which a domain cannot start.
     #[error("network '{network}' is not started")]
     NetworkInactive {
-        /// Its name.
+        /// Name of the network.
         network: String,
     },
-    /// A bridge that guests of a user's own daemon may not join.
+    /// A bridge that guests of a user's session daemon may not join.
     #[error("bridge '{bridge}' is closed to guests of your own daemon: {}", .closed.why)]
     BridgeClosed {
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
-        /// Why, and what opens it.
+        /// Reason and remedy.
         closed: Closed,
     },
-    /// A bridge of Open vSwitch, which takes root's rights.
+    /// An Open vSwitch bridge with a session daemon: joining it needs root's rights.
     #[error("guests of a user's own daemon cannot join Open vSwitch bridge '{bridge}'")]
     SwitchOfUser {
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
     },
-    /// Nothing on the host carries a user network.
+    /// The host supports no backend for a user network.
     #[error("the host has no backend for a user network")]
     NoUserNetwork,
-    /// Nothing that may be a bridge of Open vSwitch has that name.
+    /// The host has no network interface of that name that could be an Open vSwitch bridge.
     #[error("Open vSwitch bridge '{bridge}' does not exist on the host")]
     NoSwitch {
-        /// What was asked for.
+        /// Name of the bridge that the user requested.
         bridge: String,
-        /// What there is.
+        /// Names of interfaces that may be Open vSwitch bridges.
         existing: Vec<String>,
     },
-    /// A name that the user gave for a card, and that stands for nothing.
+    /// A network that the user named for a card does not exist.
     #[error("'{network}' is neither a network nor a bridge of the host")]
     UnknownNetwork {
-        /// The name.
+        /// Name that the user gave.
         network: String,
-        /// What there is, in the words of `--nic`.
+        /// Possible values of `--nic`.
         existing: Vec<String>,
     },
-    /// Entries of the map that are for no card.
+    /// Entries of the network map that match no card.
     #[error("no network card of the VM matches '{}'; {}", .unused.join("', '"), has(.cards))]
     UnusedMapping {
-        /// What stands before their `=`.
+        /// Sources of these entries: the text before `=`.
         unused: Vec<String>,
-        /// All cards, for a person.
+        /// Descriptions of all cards of the VM.
         cards: Vec<String>,
     },
-    /// A model of network cards that the host's QEMU is built without.
+    /// A network card model that the host's QEMU does not include.
     #[error("machine {machine} has no {} network card", .model.as_str())]
     NoCard {
-        /// What was asked for.
+        /// Model that the user requested.
         model: NicKind,
-        /// Canonical name of the machine.
+        /// Canonical name of the machine type: `pc-q35-10.0`.
         machine: String,
     },
-    /// A VLAN on a bridge that does not tag.
+    /// A VLAN on a bridge that does not support VLANs.
     #[error("bridge '{bridge}' cannot tag the frames of VLAN {vlan}")]
     NoVlans {
-        /// The bridge.
+        /// Name of the bridge.
         bridge: String,
-        /// The VLAN.
+        /// VLAN ID.
         vlan: u16,
     },
-    /// Two network interfaces of one address.
+    /// Two network interfaces with the same MAC address.
     #[error("MAC address {mac} is that of {first} and of {second}")]
     DuplicateMac {
-        /// The address.
+        /// MAC address.
         mac: String,
-        /// One interface.
+        /// ID of one interface.
         first: String,
-        /// The other.
+        /// ID of the other interface.
         second: String,
     },
-    /// A MAC address that no network interface may have.
+    /// A multicast MAC address, which no network interface may have.
     #[error("MAC address {mac} of {nic} is a multicast address")]
     MulticastMac {
-        /// The address.
+        /// MAC address.
         mac: String,
-        /// The interface.
+        /// ID of the interface.
         nic: String,
     },
-    /// A VM without disks.
+    /// A VM has no disks.
     #[error("no disk to boot from")]
     NoDisks,
-    /// A disk that is not in a format for KVM.
+    /// A disk is in a format that KVM does not support.
     #[error("{disk} is {format}, not qcow2 or raw")]
     DiskFormat {
-        /// The disk.
+        /// ID of the disk.
         disk: String,
-        /// Its format.
+        /// Format of the disk.
         format: DiskFormat,
     },
-    /// A path that XML would change.
+    /// A path with characters that XML cannot represent.
     #[error("the path of {disk} contains a control character")]
     DiskPath {
-        /// The disk.
+        /// ID of the disk.
         disk: String,
     },
-    /// A name that libvirt or the host's file systems do not take.
+    /// A name that libvirt or the host's file systems do not accept.
     #[error("'{name}' cannot be the name of a domain: {problem}")]
     Name {
-        /// What was asked for.
+        /// Name that was requested.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         problem: &'static str,
     },
 }
@@ -247,7 +247,7 @@ fn has(cards: &[String]) -> String {
 }
 
 impl Error {
-    /// Whether the way out are other flags of the target.
+    /// Whether other flags of the target can solve the problem.
     pub fn is_by_other_flags(&self) -> bool {
         match self {
             Self::DomainType { domain_type, .. } => *domain_type == DomainType::Kvm,
@@ -270,7 +270,7 @@ impl Error {
         }
     }
 
-    /// The same of network cards.
+    /// Hints for errors of network cards.
     fn hint_of_networks(&self) -> Option<String> {
         let hint = match self {
             Self::NoBridge { existing, .. } if existing.is_empty() => {

@@ -1,33 +1,33 @@
-//! Guest families, each with a hardware profile of its own in `vendor-xml/`.
+//! Guest families, each with a hardware profile in `vendor-xml/`.
 
 use crate::model::{GuestOs, OsFamily};
 
 use super::guest::{Windows, linux, windows};
 
-/// A family of guests that take the same hardware.
+/// A family of guests that use the same hardware profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
-    /// Linux.
+    /// Linux with virtio drivers.
     Linux,
     /// Linux without virtio: kernels before 2.6.25.
     LinuxLegacy,
-    /// Windows.
+    /// Windows 7, 2008 R2 and newer, or of unknown version.
     Windows,
     /// Windows XP, 2003, Vista, 2008 and older.
     WindowsLegacy,
-    /// Anything else: nothing that needs a driver of the guest.
+    /// Any other guest: only devices that need no special driver.
     Generic,
 }
 
-/// The last major version of a distribution whose kernel had no virtio as released.
+/// Last major version of a distribution whose original kernel had no virtio.
 const LAST_WITHOUT_VIRTIO: [(&str, u32); 6] =
     [("rhel", 5), ("centos", 5), ("oracle", 5), ("asianux", 3), ("debian", 4), ("sles", 10)];
-/// Distributions that ended before virtio.
+/// Distributions that were discontinued before virtio existed.
 const ENDED_BEFORE: [&str; 6] = ["rhl", "nld", "oes", "kernel-2.4", "mandrake", "turbolinux"];
 
 impl Family {
-    /// The family of a guest operating system. A Linux of unknown version is not taken for an old
-    /// one: whether it can do virtio, the converter finds out.
+    /// The family of a guest operating system. A Linux of unknown version counts as modern: the
+    /// converter detects whether it supports virtio.
     pub fn of(guest: &GuestOs) -> Self {
         match guest.family {
             OsFamily::Linux if is_legacy_linux(guest) => Self::LinuxLegacy,
@@ -40,7 +40,7 @@ impl Family {
         }
     }
 
-    /// Whether it is Windows, of whatever age.
+    /// Whether the family is Windows of any version.
     pub fn is_windows(self) -> bool {
         matches!(self, Self::Windows | Self::WindowsLegacy)
     }

@@ -6,7 +6,7 @@ use super::Error;
 use super::host::Platform;
 use super::spec::FirmwareSpec;
 
-/// The firmware, if the host offers it. Which file that is libvirt selects.
+/// The firmware type, if the host supports it. libvirt selects the firmware file.
 pub(super) fn choose(
     firmware: Firmware,
     secure_boot: bool,

@@ -1,4 +1,4 @@
-//! A host and a VM for the tests of this room.
+//! A host and a VM for the tests of this module.
 
 use crate::model::{
     Bus, ByteSize, Controller, CpuTopology, DiskFormat, DiskId, GuestOs, NicModel, OsFamily,
@@ -123,7 +123,7 @@ pub(super) fn options() -> PlanOptions {
     }
 }
 
-/// A disk of the source's at that place of a paravirtual controller.
+/// A disk of the source at that unit of a paravirtual SCSI controller.
 pub(super) fn source_disk(index: usize) -> SourceDisk {
     SourceDisk {
         id: DiskId::from_index(index),

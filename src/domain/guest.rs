@@ -1,12 +1,13 @@
-//! What a guest is, by the source's id and name of it: Windows release, Linux distribution and
-//! major version. The id is VMware's (vim25, `VirtualMachineGuestOsIdentifier`).
+//! Identifies a guest by the ID and name at its source: Windows release, or Linux distribution and
+//! major version. The ID is VMware's (vim25, `VirtualMachineGuestOsIdentifier`).
 
 use crate::model::{GuestOs, OsFamily};
 
-/// Windows releases, the older first; a server stands with the desktop of its kernel.
+/// Windows releases in order of age; a server release is next to the desktop release with its
+/// kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Windows {
-    /// 2000 and everything before it.
+    /// Windows 2000 and older.
     Win2000,
     Xp,
     Server2003,
@@ -24,7 +25,7 @@ pub(super) enum Windows {
     Server2025,
 }
 
-/// Parts of full names in lower case, the more special first.
+/// Parts of full names in lower case, the more specific first.
 const WINDOWS_NAMES: [(&str, Windows); 22] = [
     ("server 2025", Windows::Server2025),
     ("server 2022", Windows::Server2022),
@@ -50,8 +51,8 @@ const WINDOWS_NAMES: [(&str, Windows); 22] = [
     ("windows 11", Windows::Win11),
 ];
 
-/// Beginnings of ids in lower case, the more special first: those of vSphere, and of VirtualBox,
-/// whose `Windows2008_64` may be the second release, too.
+/// Prefixes of IDs in lower case, the more specific first: those of vSphere, and those of
+/// VirtualBox. VirtualBox's `Windows2008_64` may also be 2008 R2.
 const WINDOWS_IDS: [(&str, Windows); 42] = [
     ("windows2025", Windows::Server2025),
     ("windows2022srvnext", Windows::Server2025),
@@ -97,28 +98,28 @@ const WINDOWS_IDS: [(&str, Windows); 42] = [
     ("win2003", Windows::Server2003),
 ];
 
-/// The Windows release, if the guest is Windows and says which. "Server 2016 or later" is the
-/// oldest that it can be.
+/// The Windows release, if the guest is Windows and its release is given. "Server 2016 or later"
+/// counts as the oldest possible release.
 pub(super) fn windows(guest: &GuestOs) -> Option<Windows> {
     if guest.family != OsFamily::Windows {
         return None;
     }
     let name = guest.full_name.to_lowercase();
     let by_name = WINDOWS_NAMES.iter().find(|(part, _)| name.contains(part));
-    // A name may be an id: VirtualBox writes its own as the description.
+    // A name may be an ID: VirtualBox writes its ID as the description.
     let ids = [guest.id.to_lowercase(), name.clone()];
     let by_id = || WINDOWS_IDS.iter().find(|(start, _)| ids.iter().any(|id| is_id(id, start)));
     by_name.or_else(by_id).map(|found| found.1)
 }
 
-/// Whether the source leaves open which Windows the guest is.
+/// Whether the source leaves the Windows release open.
 pub(super) fn is_open(guest: &GuestOs) -> bool {
     let is_or_later = guest.full_name.to_lowercase().contains("or later");
     is_or_later || windows(guest).is_none()
 }
 
-/// The short ids in libosinfo's database of the releases that a Windows may be: several where its
-/// source has one name for several, none where it may be any.
+/// Short libosinfo IDs of the releases that a Windows guest may be. Several if its source uses one
+/// name for several releases; none if the release is unknown.
 pub fn windows_ids(guest: &GuestOs) -> Vec<String> {
     if is_open(guest) {
         return Vec::new();
@@ -130,33 +131,33 @@ pub fn windows_ids(guest: &GuestOs) -> Vec<String> {
     [short].into_iter().chain(later).map(|short| format!("win{short}")).collect()
 }
 
-/// Whether a disk that names the release `found` may be of a guest that is called `said`: Windows
-/// 11 still calls itself 10 in its registry, and one id of VirtualBox's is of two releases.
+/// Whether a disk with the release `found` may belong to a guest with the release `said`. Windows
+/// 11 still calls itself 10 in its registry, and one VirtualBox ID covers two releases.
 pub(super) fn may_be(said: Windows, found: Windows) -> bool {
     let alike = [(Windows::Win11, Windows::Win10), (Windows::Server2008, Windows::Server2008R2)];
     said == found || alike.contains(&(said, found))
 }
 
-/// Whether a text is an id with this beginning: VMX files of ARM have a prefix.
+/// Whether a text is an ID with this prefix: IDs in VMX files of ARM guests begin with `arm-`.
 fn is_id(text: &str, start: &str) -> bool {
     text.strip_prefix("arm-").unwrap_or(text).starts_with(start)
 }
 
-/// Whether the guest has a driver for SATA at all: Windows has from Vista on.
+/// Whether the guest has a driver for SATA: Windows has one since Vista.
 pub(super) fn knows_sata(guest: &GuestOs) -> bool {
     windows(guest).is_none_or(|release| release > Windows::Server2003)
 }
 
-/// A Linux distribution and its major version, as far as they are told.
+/// A Linux distribution and its major version, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Linux {
     /// A key of [`DISTRIBUTIONS`], or `None`.
     pub distribution: Option<&'static str>,
-    /// Its major version.
+    /// Major version of the distribution.
     pub major: Option<u32>,
 }
 
-/// Key, beginning of the id in lower case, part of the full name in lower case; the more special
+/// Key, prefix of the ID in lower case, and part of the full name in lower case; the more specific
 /// first. `RedHat9_64`, `Oracle9_64` and `SUSE_LE_64` are VirtualBox's.
 const DISTRIBUTIONS: [(&str, &str, &str); 20] = [
     ("rhel", "rhel", "red hat enterprise linux"),
@@ -199,8 +200,8 @@ pub(super) fn linux(guest: &GuestOs) -> Option<Linux> {
     Some(found.unwrap_or(Linux { distribution: None, major: None }))
 }
 
-/// The one version in the rest of a full name. `4/5 or later` and `4/5/6/7` tell none, and the
-/// width of a word is no version.
+/// The version in the rest of a full name. `4/5 or later` and `4/5/6/7` name no single version, and
+/// `64-bit` is no version.
 fn version_in_name(rest: &str) -> Option<u32> {
     let plain = rest.split('(').next().unwrap_or_default();
     if plain.contains("or later") {
@@ -213,9 +214,9 @@ fn version_in_name(rest: &str) -> Option<u32> {
     words.find(is_number).filter(|word| !word.contains('/')).and_then(leading_number)
 }
 
-/// The version that an id goes on with: `9_64guest`.
+/// The version that follows in an ID: `9_64guest`.
 fn version_in_id(rest: &str) -> Option<u32> {
-    // `ubuntu64Guest` and `centos64Guest` end with the width of a word, not with a version.
+    // `ubuntu64Guest` and `centos64Guest` end with the word size, not with a version.
     leading_number(rest).filter(|_| !rest.starts_with("64guest"))
 }
 
@@ -224,8 +225,8 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end].parse().ok()
 }
 
-/// The id of the guest in libosinfo's database, which virt-manager chooses icon and defaults by.
-/// Nothing is claimed of a guest that is unknown.
+/// ID of the guest in libosinfo's database, from which virt-manager chooses icon and defaults.
+/// `None` for an unknown guest.
 pub(super) fn osinfo(guest: &GuestOs) -> Option<String> {
     match guest.family {
         OsFamily::Windows => windows(guest).map(|release| osinfo_windows(release, guest)),
@@ -272,7 +273,8 @@ fn osinfo_linux(linux: Linux) -> String {
         ("alma", _) => format!("http://almalinux.org/almalinux/{major}"),
         ("oracle", _) => format!("http://oracle.com/ol/{major}.0"),
         ("debian", _) => format!("http://debian.org/debian/{major}"),
-        // An odd year or an October has no long support: which it is, is not told.
+        // A release of an odd year or of October is not LTS: the major version alone does not
+        // identify it.
         ("ubuntu", _) if major % 2 == 0 => format!("http://ubuntu.com/ubuntu/{major}.04"),
         ("sles", 15..) => format!("http://suse.com/sle/{major}-unknown"),
         ("sles", _) => format!("http://suse.com/sles/{major}"),

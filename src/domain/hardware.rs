@@ -1,42 +1,42 @@
-//! What the user decides about the hardware of a domain, over the heads of the rules here.
+//! Hardware settings of the user, which override the rules of this module.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::profile::Profile;
 
-/// The user's wishes; by default none, and the rules decide.
+/// Hardware settings of the user; by default all are chosen automatically.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hardware {
-    /// A hardware profile in the place of the embedded ones.
+    /// Hardware profile that replaces the embedded ones.
     pub profile: Option<Profile>,
-    /// The bus of all disks.
+    /// Bus of all disks.
     pub disk_bus: Option<DiskBus>,
     /// Whether the domain gets a TPM.
     pub tpm: TpmChoice,
-    /// The CPU model.
+    /// CPU model of the domain.
     pub cpu: CpuChoice,
-    /// Number of I/O threads that the disks share; 0 for none.
+    /// Number of I/O threads that serve the disks; 0 for none.
     pub iothreads: u32,
-    /// Whether the domain gets an identity of its own, and not that of its source.
+    /// Whether the domain gets a new UUID instead of the UUID of its source.
     pub new_uuid: bool,
 }
 
-/// The bus that a disk hangs on.
+/// Bus that a disk is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DiskBus {
-    /// virtio-blk.
+    /// virtio-blk: a PCI device for each disk.
     Virtio,
-    /// SCSI, by a virtio-scsi controller.
+    /// SCSI with a virtio-scsi controller.
     Scsi,
-    /// SATA, by an AHCI controller.
+    /// SATA with an AHCI controller.
     Sata,
-    /// Parallel ATA: four devices, on a PC mainboard only.
+    /// Parallel ATA: four devices, on the `pc` chipset only.
     Ide,
 }
 
 impl DiskBus {
-    /// libvirt's word for it.
+    /// Name of the bus in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
@@ -46,7 +46,7 @@ impl DiskBus {
         }
     }
 
-    /// How the names of its disks begin.
+    /// Prefix of device names on the bus.
     pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Virtio => "vd",
@@ -65,32 +65,33 @@ impl fmt::Display for DiskBus {
 /// Whether a domain gets a TPM.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TpmChoice {
-    /// When the source had one, or the guest does not do without.
+    /// If the source VM has one or the guest requires one.
     #[default]
     Auto,
-    /// In any case.
+    /// Always.
     On,
-    /// In no case.
+    /// Never.
     Off,
 }
 
 /// Which CPU model a domain gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum CpuChoice {
-    /// The host's own under KVM, all that the emulator can do else.
+    /// A model chosen at the source, else the host's CPU under KVM, else all features of the
+    /// emulator.
     #[default]
     Auto,
-    /// The host's own CPU, as far as libvirt has names for it: such a domain can move.
+    /// The closest named model to the host's CPU, so that the domain can be migrated.
     HostModel,
-    /// The host's own CPU as it is.
+    /// The host's CPU without changes.
     HostPassthrough,
-    /// All that the hypervisor can do.
+    /// All features that the hypervisor supports.
     Maximum,
-    /// A model by libvirt's name.
+    /// A model, by its name in libvirt.
     Named(String),
 }
 
-/// A text that cannot name a CPU model.
+/// A text that is no valid CPU choice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "'{0}' is not auto, host-model, host-passthrough, maximum or a CPU model such as EPYC or \

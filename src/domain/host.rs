@@ -1,4 +1,4 @@
-//! What a host can do, as far as the decisions here need it. `libvirt` fills it from the
+//! Capabilities of a host, as far as planning needs them. The module `libvirt` fills them from the
 //! capabilities and domain capabilities of the daemon.
 
 use std::fmt;
@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use super::kinds::NicKind;
 
-/// How a guest's CPU is run (libvirt's `<domain type='…'>`).
+/// How a guest's CPU is virtualized (libvirt's `<domain type='…'>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DomainType {
-    /// By the processor itself.
+    /// Hardware virtualization.
     Kvm,
-    /// By emulation (TCG): slow, but it runs everywhere.
+    /// Emulation (TCG): slow, but available on every host.
     Qemu,
 }
 
 impl DomainType {
-    /// libvirt's word for it.
+    /// Name of the domain type in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -34,7 +34,7 @@ impl fmt::Display for DomainType {
     }
 }
 
-/// A text that names no domain type.
+/// A text that is no valid domain type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a domain type: kvm or qemu")]
 pub struct UnknownDomainType(String);
@@ -51,17 +51,17 @@ impl FromStr for DomainType {
     }
 }
 
-/// The mainboard that QEMU shows to the guest.
+/// Chipset that QEMU emulates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Chipset {
-    /// Intel 440FX: what a BIOS guest knows.
+    /// Intel 440FX, with PCI and IDE.
     Pc,
-    /// Intel Q35: PCI Express, and the only one with secure boot.
+    /// Intel Q35: PCI Express, and the only chipset with secure boot.
     Q35,
 }
 
 impl Chipset {
-    /// QEMU's alias of the newest machine with this chipset.
+    /// QEMU's alias of the newest machine type with this chipset.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pc => "pc",
@@ -76,133 +76,134 @@ impl fmt::Display for Chipset {
     }
 }
 
-/// What one combination of domain type and chipset offers (libvirt's domain capabilities).
+/// Capabilities of one combination of domain type and chipset (libvirt's domain capabilities).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// The domain type that was asked about.
+    /// Domain type of the query.
     pub domain_type: DomainType,
-    /// The chipset that was asked about.
+    /// Chipset of the query.
     pub chipset: Chipset,
     /// Canonical machine name: `pc-q35-10.0`.
     pub machine: String,
     /// Absolute path of the emulator on the host.
     pub emulator: String,
-    /// Most virtual CPUs.
+    /// Maximum number of virtual CPUs.
     pub max_vcpus: u32,
-    /// Whether libvirt can select an EFI firmware by itself.
+    /// Whether libvirt can select an EFI firmware automatically.
     pub efi: bool,
-    /// Whether one of those enforces signatures.
+    /// Whether an available EFI firmware enforces signatures.
     pub secure_boot: bool,
-    /// CPU modes that are supported: `host-passthrough`, `maximum`, `host-model`, `custom`.
+    /// Supported CPU modes: `host-passthrough`, `maximum`, `host-model`, `custom`.
     pub cpu_modes: Vec<String>,
-    /// CPU models that `custom` may name here.
+    /// CPU models that `custom` may name on this host.
     pub cpu_models: Vec<String>,
-    /// Buses that a disk may hang on: `virtio`, `scsi`, …; empty where libvirt does not say.
+    /// Supported disk buses: `virtio`, `scsi`, …; empty if libvirt does not list them.
     pub disk_buses: Vec<String>,
-    /// Models of a TPM 2.0 by the host's emulator: `tpm-crb`, …; empty where it has none.
+    /// Models of the emulated TPM 2.0: `tpm-crb`, …; empty if the host has no emulator.
     pub tpm: Vec<String>,
-    /// Models of a panic device: `isa`, `hyperv`; empty where libvirt does not say.
+    /// Panic device models: `isa`, `hyperv`; empty if libvirt does not list them.
     pub panic: Vec<String>,
     /// Video models: `virtio`, `vga`, …
     pub video: Vec<String>,
-    /// Hyper-V enlightenments: `relaxed`, `vapic`, …, and `stimer_direct` and the like where
-    /// libvirt's defaults have them on.
+    /// Hyper-V enlightenments: `relaxed`, `vapic`, …; also options such as `stimer_direct` that
+    /// libvirt enables by default.
     pub hyperv: Vec<String>,
-    /// What can carry a user network, the better first.
+    /// Supported backends of a user network, the preferred first.
     pub user_networks: Vec<UserNetwork>,
 }
 
-/// What carries a user network: no rights are needed for it, and no bridge.
+/// Backend of a user network, which needs neither privileges nor a bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserNetwork {
-    /// QEMU itself (SLIRP).
+    /// QEMU's own backend (SLIRP).
     Slirp,
-    /// The program passt, which is faster.
+    /// The program passt, which is faster than SLIRP.
     Passt,
 }
 
 impl Platform {
-    /// Whether QEMU is that of an enterprise distribution, which builds it without the devices of
-    /// VMware and of old PCs. No capability tells.
+    /// Whether QEMU is built by an enterprise distribution, without the devices of VMware and of
+    /// old PCs. No capability shows that.
     pub fn is_enterprise(&self) -> bool {
         self.machine.contains("rhel")
     }
 
-    /// Whether the emulator has network cards of this model.
+    /// Whether the emulator supports network cards of this model.
     pub fn has_card(&self, model: NicKind) -> bool {
         !(self.is_enterprise() && matches!(model, NicKind::Vmxnet3 | NicKind::Pcnet))
     }
 }
 
-/// A bridge that a guest's network interface can be plugged into.
+/// A bridge that a guest's network interface can join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostBridge {
     /// Name of the bridge: `virbr0`.
     pub name: String,
-    /// The libvirt network that owns it, if one does.
+    /// libvirt network that owns the bridge, if any.
     pub network: Option<String>,
-    /// Whether it is there now. A bridge whose network is not started is not.
+    /// Whether the bridge exists now. A bridge of an inactive network does not.
     pub active: bool,
-    /// Whether it and libvirt can tag a guest's frames.
+    /// Whether the bridge and libvirt can tag a guest's frames with a VLAN.
     pub vlans: bool,
-    /// What keeps guests of a user's own daemon off it.
+    /// Why guests of a user's session daemon may not join the bridge.
     pub closed: Option<Closed>,
 }
 
-/// What a user may not use.
+/// Why a user may not use something, and how to change that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
-    /// Why, as a clause.
+    /// Reason, as a clause.
     pub why: String,
-    /// What to type to change that.
+    /// Command that changes that.
     pub remedy: String,
 }
 
-/// A daemon of a user's own (`/session`), which has his rights alone.
+/// A user's session daemon (`/session`), which has only the rights of that user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnDaemon {
-    /// What keeps its guests off KVM.
+    /// Why its guests cannot use KVM.
     pub kvm: Option<Closed>,
-    /// Whether its host could be looked at; else nobody knows which bridges are closed.
+    /// Whether the host could be inspected; otherwise it is unknown which bridges are closed.
     pub seen: bool,
 }
 
 /// A libvirt network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostNetwork {
-    /// Its name.
+    /// Name of the network.
     pub name: String,
-    /// Whether it is started.
+    /// Whether the network is started.
     pub active: bool,
 }
 
-/// What a host can do.
+/// Capabilities of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostCapabilities {
-    /// Architecture of the guests that this describes: `x86_64`.
+    /// Architecture of the supported guests: `x86_64`.
     pub arch: String,
-    /// Everything that libvirt lists, in no particular order.
+    /// All platforms that libvirt lists, in no particular order.
     pub platforms: Vec<Platform>,
-    /// Whether KVM really runs guests here. libvirt may list it where it does not: nested,
-    /// paravirtual or half configured.
+    /// Whether KVM really runs guests. libvirt may list KVM even if it does not: nested,
+    /// paravirtual or misconfigured.
     pub kvm_runs: bool,
-    /// All bridges.
+    /// All bridges of the host.
     pub bridges: Vec<HostBridge>,
-    /// All networks, those without a bridge too.
+    /// All libvirt networks, including those without a bridge.
     pub networks: Vec<HostNetwork>,
-    /// Network interfaces that may be bridges of Open vSwitch: from outside they look like others.
+    /// Network interfaces that may be Open vSwitch bridges: they are not distinguishable from other
+    /// interfaces.
     pub switches: Vec<String>,
-    /// Present where the daemon is a user's own.
+    /// Restrictions of a user's session daemon; `None` for a system daemon.
     pub own: Option<OwnDaemon>,
 }
 
 impl HostCapabilities {
-    /// The platform of a domain type and a chipset, if the host has it.
+    /// The platform for a domain type and a chipset, if the host offers it.
     pub fn platform(&self, domain_type: DomainType, chipset: Chipset) -> Option<&Platform> {
         self.platforms.iter().find(|p| p.domain_type == domain_type && p.chipset == chipset)
     }
 
-    /// Whether libvirt lists a domain type at all.
+    /// Whether libvirt lists a domain type on any chipset.
     pub fn lists(&self, domain_type: DomainType) -> bool {
         self.platforms.iter().any(|p| p.domain_type == domain_type)
     }

@@ -1,35 +1,36 @@
-//! Identity rules: what a guest, its licences and its inventory know the VM by.
+//! Rules for the identity by which a guest, its licenses and its inventory recognize the VM.
 
 use crate::model::{SmbiosText, SourceVm};
 
 use super::hardware::Hardware;
 use super::text;
 
-/// Longest text of SMBIOS, in characters: QEMU's own are shorter, and no table may exceed 64 KiB.
+/// Maximum length of an SMBIOS string, in characters: QEMU's own are shorter, and no table may
+/// exceed 64 KiB.
 const LONGEST_TEXT: usize = 256;
 
 /// The identity of a domain.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// UUID of the domain, which is that of SMBIOS, too; none for a new one.
+    /// UUID of the domain and of SMBIOS; `None` for a new one.
     pub uuid: Option<String>,
-    /// Texts of SMBIOS.
+    /// SMBIOS strings of the source VM.
     pub smbios: Vec<SmbiosText>,
-    /// VM Generation ID, where the VM has one.
+    /// VM Generation ID, if the VM has one.
     pub genid: Option<GenId>,
 }
 
 /// VM Generation ID of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GenId {
-    /// This one.
+    /// ID of the source VM.
     Kept(String),
-    /// One that libvirt makes: the guest learns that it is a copy.
+    /// New ID from libvirt, by which the guest detects that it is a copy.
     New,
 }
 
-/// That of the source, so that the guest takes itself for the machine that it was; or a new one for
-/// a copy that runs beside it.
+/// The identity of the source, so that the guest recognizes its machine; or a new identity for a
+/// copy that runs beside the source.
 pub(super) fn choose(vm: &SourceVm, hardware: &Hardware) -> Identity {
     let board = &vm.board;
     if hardware.new_uuid {
@@ -47,7 +48,7 @@ pub(super) fn choose(vm: &SourceVm, hardware: &Hardware) -> Identity {
     }
 }
 
-/// A UUID as libvirt writes it; nothing for what is none: a manifest may come from anywhere.
+/// A UUID in libvirt's format; `None` for an invalid text, since a manifest may come from anywhere.
 fn normal(text: &str) -> Option<String> {
     let is_dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
     let fits = |(at, byte): (usize, u8)| match is_dash(at) {

@@ -1,4 +1,4 @@
-//! Kinds of devices, by the words that libvirt has for them.
+//! Types of devices, named as in libvirt.
 
 use crate::model::GuestCard;
 
@@ -20,7 +20,7 @@ pub enum NicKind {
 }
 
 impl NicKind {
-    /// libvirt's word for it.
+    /// Name of the model in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",
@@ -46,10 +46,10 @@ impl From<GuestCard> for NicKind {
     }
 }
 
-/// What a disk of a domain is on its host (libvirt's `<disk type='…'>`).
+/// Type of a disk on its host (libvirt's `<disk type='…'>`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DiskKind {
-    /// A file.
+    /// A file in a file system.
     #[default]
     File,
     /// A block device, such as a logical volume.

@@ -1,13 +1,13 @@
-//! Domain type and machine.
+//! Rules for domain type and machine type.
 
 use crate::model::Firmware;
 
 use super::Error;
 use super::host::{Chipset, DomainType, HostCapabilities, Platform};
 
-/// The platform for a guest of that firmware; `express`: whether the guest does better on PCI
-/// Express (`virtio::on_express`). Without a wish the domain type is kvm where it runs guests, else
-/// qemu; a wish is followed where libvirt lists it.
+/// The platform for a guest with that firmware. `express` is whether the guest benefits from PCI
+/// Express (`virtio::on_express`). The default domain type is `kvm` if KVM runs guests, else
+/// `qemu`; a requested type is used if libvirt lists it.
 pub(super) fn choose(
     host: &HostCapabilities,
     wish: Option<DomainType>,
@@ -23,8 +23,8 @@ pub(super) fn choose(
         let closed = host.own.as_ref().and_then(|own| own.kvm.clone());
         return Err(Error::DomainType { domain_type, arch: host.arch.clone(), closed });
     }
-    // A BIOS guest gets the mainboard that VMware shows it too, unless its controllers are new to
-    // it anyway, or the host's QEMU has dropped that mainboard, as RHEL's does; EFI with secure
+    // A BIOS guest gets the chipset that VMware emulates too. It gets Q35 if its controllers change
+    // anyway, or if the host's QEMU has dropped the old chipset, as RHEL's has. EFI with secure
     // boot needs Q35.
     let (chipset, other) = match firmware {
         Firmware::Bios if express => (Chipset::Q35, Chipset::Pc),

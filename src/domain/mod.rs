@@ -1,6 +1,6 @@
-//! What the target VM shall be: pure decisions from the facts of the source VM, the abilities of
-//! the host and the user's options. One rule family a file; [`plan`] calls them all. How a
-//! decision is spelled in XML is the business of `libvirt::xml`.
+//! Plans the target domain: pure decisions based on the source VM, the capabilities of the host and
+//! the user's options. Each file contains one group of rules; [`plan`] applies them all. The module
+//! `libvirt::xml` converts the decisions to XML.
 
 mod boot_bus;
 mod cpu;

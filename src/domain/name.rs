@@ -2,14 +2,16 @@
 
 use super::Error;
 
-/// Longest name made from a display name, in bytes; volumes and log files add to it.
+/// Maximum length of a name derived from a display name, in bytes; names of volumes and log files
+/// are longer.
 const LONGEST_MADE: usize = 64;
-/// Longest name accepted from a user, in bytes: with a disk id of 64 and an extension it still is a
-/// file name, which may have 255.
+/// Maximum length of a name given by the user, in bytes. With a disk ID of 64 bytes and an
+/// extension it still fits into a file name of 255 bytes.
 const LONGEST_GIVEN: usize = 180;
 
-/// The domain name for a VM of that display name: lower case, every run of characters other than
-/// `a-z` and `0-9` one `-`, none at the ends, at most 64 bytes, `vm` when nothing is left.
+/// The domain name for a VM of that display name: lower case, with each run of characters other
+/// than `a-z` and `0-9` replaced by one `-`. It has no `-` at either end and at most 64 bytes, and
+/// is `vm` if nothing is left.
 ///
 /// `Ubuntu-Server` gives `ubuntu-server`.
 pub fn domain_name(display_name: &str) -> String {
@@ -26,11 +28,11 @@ pub fn domain_name(display_name: &str) -> String {
     if name.is_empty() { "vm".to_owned() } else { name.to_owned() }
 }
 
-/// Checks a name that a user chose.
+/// Checks a name that the user gave.
 ///
 /// # Errors
-/// [`Error::Name`] when libvirt would refuse it, or a file of that name would be hidden or lie
-/// elsewhere.
+/// [`Error::Name`] if libvirt would reject the name, or a file of that name would be hidden or
+/// outside its folder.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let problem = if name.trim().is_empty() {
         "it is empty"

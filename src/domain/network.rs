@@ -1,4 +1,4 @@
-//! Network interfaces.
+//! Rules for network interfaces.
 
 use super::Error;
 use super::host::{HostCapabilities, Platform};
@@ -9,10 +9,9 @@ use super::plan::PlanOptions;
 use super::spec::{NicSource, NicSpec};
 use crate::model::{SourceNic, plug_order};
 
-/// All interfaces that the domain will have, connected as the map says and else to the bridge, in
-/// the order in which the source's kernel found them. Where the map leaves anything to the bridge
-/// it must exist even for a VM without interfaces: a wrong name is a mistake that is better said
-/// now.
+/// All interfaces of the domain, connected as the map specifies or else to the bridge, in the order
+/// in which the source's kernel found them. If the map leaves anything to the bridge, the bridge
+/// must exist even for a VM without interfaces: a wrong name is better reported now.
 pub(super) fn plug(
     nics: &[SourceNic],
     options: &PlanOptions,
@@ -47,8 +46,8 @@ pub(super) fn plug(
     Ok(plugged.into_iter().map(|(_, spec)| spec).collect())
 }
 
-/// What network cards would be connected to by the map and the bridge, whatever the VM is, and
-/// whether the host has it.
+/// Connections that the map and the bridge specify, whatever the VM is. Each has the result of the
+/// check whether the host offers it.
 pub fn check_connections(
     map: &NetworkMap,
     bridge_name: &str,
@@ -69,12 +68,12 @@ pub fn check_connections(
     map.targets().cloned().chain(last).map(check).collect()
 }
 
-/// Whether the user typed a network for the card.
+/// Whether the user specified a network for the card.
 fn is_typed(nic: &SourceNic) -> bool {
     nic.asked.is_some() && !nic.network.is_empty()
 }
 
-/// What a name alone stands for that no entry of the map has: a network of the host, else a bridge.
+/// Resolves a bare name that no map entry matches: a network of the host, else a bridge.
 fn by_name(name: &str, host: &HostCapabilities) -> Result<(NicSource, Option<u16>), Error> {
     if host.networks.iter().any(|known| known.name == name) {
         return Ok((network(name, host)?, None));
@@ -89,7 +88,7 @@ fn by_name(name: &str, host: &HostCapabilities) -> Result<(NicSource, Option<u16
     Err(Error::UnknownNetwork { network: name.to_owned(), existing })
 }
 
-/// The model that the user asked for, where the emulator has it.
+/// The model that the user requested, if the emulator supports it.
 fn asked_model(model: NicKind, platform: &Platform) -> Result<NicKind, Error> {
     if platform.has_card(model) {
         return Ok(model);
@@ -112,8 +111,8 @@ fn check_mac(nic: &SourceNic, earlier: &[(&SourceNic, NicSpec)]) -> Result<(), E
     }
 }
 
-/// The libvirt network that owns the bridge (libvirt then keeps firewall, DHCP and start order in
-/// hand), else the bridge itself. Only a bridge can be told to tag.
+/// The libvirt network that owns the bridge, else the bridge itself. libvirt then manages firewall,
+/// DHCP and start order. Only a bridge itself supports a VLAN tag.
 fn bridge(
     name: &str,
     vlan: Option<u16>,
@@ -170,7 +169,7 @@ mod tests {
     use crate::model::Hint;
     use crate::model::{AskedNic, GuestCard};
 
-    /// The interfaces of `nics` on the fixture's host, by default on `bridge`.
+    /// The interfaces for `nics` on the fixture's host, by default on `bridge`.
     fn plugged(nics: &[SourceNic], bridge: &str, map: &[&str]) -> Result<Vec<NicSpec>, Error> {
         let entries = map.iter().map(|entry| entry.parse().expect("valid")).collect();
         let network_map = NetworkMap::new(entries).expect("valid");
@@ -183,7 +182,7 @@ mod tests {
         plug(nics, &options, &on, platform, cards)
     }
 
-    /// One interface in each of these networks.
+    /// One interface for each of these networks.
     fn in_networks(names: &[&str]) -> Vec<SourceNic> {
         let numbered = (0..).zip(names);
         numbered.map(|(i, name)| SourceNic { network: (*name).to_owned(), ..nic(i) }).collect()
@@ -312,7 +311,7 @@ mod tests {
         assert_eq!(plugged(&nics, "br0", &["A=none"]).expect("one is left").len(), 1);
     }
 
-    /// A card as the user describes it.
+    /// A card as the user specifies it.
     fn asked(network: &str, card: Option<GuestCard>) -> SourceNic {
         SourceNic { network: network.to_owned(), asked: Some(AskedNic { card }), ..nic(7) }
     }

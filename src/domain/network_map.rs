@@ -1,7 +1,8 @@
-//! Which network of the source becomes what on the host: the entries of `--network-map`.
+//! Maps networks of the source to networks of the host: the entries of `--network-map`.
 //!
-//! An entry is `SOURCE=TARGET`. Names of source networks are free text and may hold `=`, commas
-//! and quotes; names of targets may not, so that the last `=` before a target's word divides.
+//! An entry is `SOURCE=TARGET`. Names of source networks are free text and may contain `=`, commas
+//! and quotes; names of targets may not. The last `=` before a target keyword is therefore the
+//! separator.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,47 +11,47 @@ use crate::model::{MacAddress, SourceNic};
 
 use super::Error;
 
-/// Stands for every network that no other entry names.
+/// Matches every network that no other entry names.
 const OTHERS: &str = "*";
-/// What a source begins with that is one card, by its MAC address.
+/// Prefix of a source that is one card, by its MAC address.
 const MAC: &str = "mac:";
 
-/// Longest name of a network interface in bytes (Linux, `IFNAMSIZ` less the NUL).
+/// Maximum length of the name of a network interface, in bytes (Linux, `IFNAMSIZ` minus the NUL).
 const LONGEST_INTERFACE: usize = 15;
 
-/// What the interfaces of one source network are connected to.
+/// Connection of a network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attachment {
     /// A Linux bridge.
     Bridge {
-        /// Its name.
+        /// Name of the bridge.
         name: String,
-        /// The VLAN whose frames the host tags, 1 to 4094.
+        /// VLAN ID that the host tags frames with, 1 to 4094.
         vlan: Option<u16>,
     },
-    /// A bridge of Open vSwitch.
+    /// An Open vSwitch bridge.
     Ovs {
-        /// Its name.
+        /// Name of the bridge.
         name: String,
-        /// The VLAN whose frames the host tags, 1 to 4094.
+        /// VLAN ID that the host tags frames with, 1 to 4094.
         vlan: Option<u16>,
     },
     /// A libvirt network, by its name.
     Network(String),
-    /// A network of the guest's own, by which it reaches others and nobody reaches it.
+    /// A private user network: the guest can reach others, and nobody can reach the guest.
     User,
-    /// Nothing: the domain does not get the interface.
+    /// No connection: the domain does not get the interface.
     Nothing,
 }
 
-/// Which network cards an entry is for.
+/// Cards that an entry matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MappedSource {
     /// The card with this MAC address.
     Mac(MacAddress),
     /// All cards in the network or port group of this name.
     Network(String),
-    /// All cards that no other entry is for.
+    /// All cards that no other entry matches.
     Others,
 }
 
@@ -64,72 +65,72 @@ impl fmt::Display for MappedSource {
     }
 }
 
-/// One entry of the map.
+/// One entry of the network map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkMapping {
-    /// Which cards it is for.
+    /// Cards that the entry matches.
     pub source: MappedSource,
-    /// What they are connected to.
+    /// Connection of these cards.
     pub target: Attachment,
 }
 
-/// All entries, no source twice.
+/// All entries of the map, with distinct sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkMap(Vec<NetworkMapping>);
 
-/// An entry that cannot be meant.
+/// An invalid entry of the network map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMapping {
-    /// There is no `=`, or what follows is no target.
+    /// There is no `=`, or no valid target follows it.
     #[error("'{entry}' is not SOURCE=TARGET with a TARGET of {FORMS}")]
     Form {
-        /// The entry.
+        /// Text of the entry.
         entry: String,
     },
-    /// A text that begins like no target.
+    /// A target with an unknown keyword.
     #[error("'{text}' is not {FORMS}")]
     Target {
-        /// The text.
+        /// Text of the target.
         text: String,
     },
-    /// Something behind `mac:` that is no MAC address.
+    /// An invalid MAC address after `mac:`.
     #[error("'{mac}' in '{entry}' is not a MAC address such as 00:50:56:aa:bb:01")]
     Mac {
-        /// The entry.
+        /// Text of the entry.
         entry: String,
-        /// What stands behind `mac:`.
+        /// Text after `mac:`.
         mac: String,
     },
-    /// Nothing before the `=`.
+    /// The source before `=` is empty.
     #[error("'{entry}' names no network of the source; '*' stands for all others")]
     NoSource {
-        /// The entry.
+        /// Text of the entry.
         entry: String,
     },
-    /// The name of a target that cannot exist.
+    /// An invalid name of a target.
     #[error("'{name}' in '{entry}' cannot be the name of a {what}: {problem}")]
     Name {
-        /// The entry.
+        /// Text of the entry.
         entry: String,
-        /// The name.
+        /// Name of the target.
         name: String,
         /// `bridge` or `network`.
         what: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         problem: &'static str,
     },
-    /// Something after a comma that is not a VLAN of a bridge.
+    /// Text after a comma that is no VLAN of a bridge.
     #[error("'{option}' in '{entry}' is not vlan=N with N from 1 to 4094")]
     Option {
-        /// The entry.
+        /// Text of the entry.
         entry: String,
-        /// What stands after the comma.
+        /// Text after the comma.
         option: String,
     },
     /// Two entries for the same cards.
     #[error("two entries are for '{entry_source}'")]
     Twice {
-        /// What stands before their `=`.
+        /// Source of both entries: the text before `=`.
         entry_source: String,
     },
 }
@@ -137,10 +138,10 @@ pub enum BadMapping {
 const FORMS: &str = "bridge:NAME[,vlan=N], ovs:NAME[,vlan=N], network:NAME, user or none";
 
 impl NetworkMap {
-    /// A map of these entries.
+    /// Creates a map from entries.
     ///
     /// # Errors
-    /// [`BadMapping::Twice`] when two are for the same cards.
+    /// [`BadMapping::Twice`] if two entries have the same source.
     pub fn new(entries: Vec<NetworkMapping>) -> Result<Self, BadMapping> {
         for (index, entry) in entries.iter().enumerate() {
             if entries[..index].iter().any(|earlier| earlier.source == entry.source) {
@@ -150,9 +151,9 @@ impl NetworkMap {
         Ok(Self(entries))
     }
 
-    /// What a card is connected to; `None` when the map says nothing about it. The entry with its
-    /// MAC address counts first, then that with its network, then what the user typed for the card
-    /// itself (`--nic bridge:br0`), then `*`.
+    /// The connection of a card; `None` if the map does not specify it. An entry with the card's
+    /// MAC address comes first, then an entry with its network. Next is the user's choice for the
+    /// card itself (`--nic bridge:br0`), and last `*`.
     pub fn target(&self, nic: &SourceNic) -> Option<Attachment> {
         let entry = |test: &dyn Fn(&MappedSource) -> bool| {
             self.0.iter().find(|entry| test(&entry.source)).map(|entry| entry.target.clone())
@@ -164,17 +165,17 @@ impl NetworkMap {
             .or_else(|| entry(&|source| *source == MappedSource::Others))
     }
 
-    /// What its entries lead to.
+    /// Targets of all entries.
     pub fn targets(&self) -> impl Iterator<Item = &Attachment> {
         self.0.iter().map(|entry| &entry.target)
     }
 
-    /// Whether it has an entry for every card.
+    /// Whether the map has an entry for every card.
     pub fn is_complete(&self) -> bool {
         self.0.iter().any(|entry| entry.source == MappedSource::Others)
     }
 
-    /// Refuses entries that no card matches. `*` matches what is left, be it nothing.
+    /// Refuses entries that match no card. `*` may match none.
     ///
     /// # Errors
     /// [`Error::UnusedMapping`] with these entries and all cards.
@@ -192,7 +193,7 @@ impl NetworkMap {
     }
 }
 
-/// The user may name a card by the address that it has at its source, too.
+/// The user may also identify a card by its MAC address at the source.
 fn has_mac(source: &MappedSource, nic: &SourceNic) -> bool {
     matches!(source, MappedSource::Mac(mac) if [nic.mac, nic.source_mac].contains(&Some(*mac)))
 }
@@ -201,7 +202,7 @@ fn is_network(source: &MappedSource, nic: &SourceNic) -> bool {
     matches!(source, MappedSource::Network(name) if *name == nic.network)
 }
 
-/// A card for a person: `nic-0 (00:50:56:aa:bb:01) in 'VM Network'`.
+/// Describes a card: `nic-0 (00:50:56:aa:bb:01) in 'VM Network'`.
 fn describe(nic: &SourceNic) -> String {
     let mac = nic.mac.map_or_else(|| "no MAC address".to_owned(), |mac| mac.to_string());
     format!("{} ({mac}) in '{}'", nic.id, nic.network)
@@ -236,13 +237,14 @@ fn mapped_source(entry: &str, text: &str) -> Result<MappedSource, BadMapping> {
 impl FromStr for Attachment {
     type Err = BadMapping;
 
-    /// Reads a TARGET of `--network-map`.
+    /// Parses a TARGET of `--network-map`.
     fn from_str(text: &str) -> Result<Self, BadMapping> {
         attachment(text, text).unwrap_or_else(|| Err(BadMapping::Target { text: text.to_owned() }))
     }
 }
 
-/// What `text`, a part of `entry`, names; `None` when it does not begin like a target.
+/// Parses `text`, a part of `entry`, as a target; `None` if it does not begin with a target
+/// keyword.
 fn attachment(entry: &str, text: &str) -> Option<Result<Attachment, BadMapping>> {
     match text {
         "none" => return Some(Ok(Attachment::Nothing)),

@@ -1,4 +1,4 @@
-//! Models of network interfaces: a card that the guest has a driver for.
+//! Chooses a network card model that the guest has a driver for.
 
 use super::boot_bus::has_vmwares;
 use super::family::Family;
@@ -7,25 +7,25 @@ use super::host::{Chipset, Platform};
 use super::kinds::NicKind;
 use crate::model::{GuestCard, GuestDrivers, GuestOs, NicModel};
 
-/// What decides the model of all cards of a VM.
+/// Criteria for the model of all cards of a VM.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cards<'a> {
-    /// Its family.
+    /// Family of the guest.
     pub family: Family,
-    /// The guest.
+    /// Identification of the guest at its source.
     pub guest: &'a GuestOs,
-    /// Whether the converter has made it fit for virtio.
+    /// Whether the converter has prepared the guest for virtio.
     pub fixed: bool,
-    /// What it was read to have drivers for.
+    /// Drivers that were found in the guest.
     pub drivers: Option<&'a GuestDrivers>,
-    /// What it will run on.
+    /// Platform of the domain.
     pub platform: &'a Platform,
 }
 
 impl Cards<'_> {
-    /// The model for a card of the source: virtio for a guest that has the driver, else the card
-    /// that it had at its source where the emulator has it, else one that was in everything sold at
-    /// its time.
+    /// The model for a card of the source: virtio if the guest has the driver. Otherwise the card
+    /// of the source, if the emulator supports it. Otherwise a card that was common when the guest
+    /// was released.
     pub(super) fn model(self, source: NicModel) -> NicKind {
         if let Some(known) = self.drivers.and_then(|drivers| self.known(drivers, source)) {
             return known;
@@ -40,15 +40,15 @@ impl Cards<'_> {
             (Family::LinuxLegacy, NicModel::E1000e) => NicKind::E1000e,
             (Family::LinuxLegacy, _) => NicKind::E1000,
             (Family::WindowsLegacy, _) => self.old_windows(),
-            // Windows 7 and 2008 R2 came before e1000e's chip.
+            // Windows 7 and 2008 R2 are older than e1000e's chip.
             (Family::Windows, _) if self.is_before_e1000e() => NicKind::E1000,
             (_, NicModel::E1000e) => NicKind::E1000e,
             _ => self.by_chipset(),
         }
     }
 
-    /// The best card that the guest was read to have a driver for. Of a Windows only virtio's is
-    /// read: it finds drivers of others by itself.
+    /// The best card that a driver was found for. For Windows only the virtio driver is searched
+    /// for: other drivers Windows finds by itself.
     fn known(self, drivers: &GuestDrivers, source: NicModel) -> Option<NicKind> {
         let own = same(source);
         let intel = [self.by_chipset(), NicKind::E1000e, NicKind::E1000];
@@ -59,7 +59,7 @@ impl Cards<'_> {
             .find(|kind| self.platform.has_card(*kind))
     }
 
-    /// Whether the guest keeps VMware's card: a system from before vmxnet3 had another of that
+    /// Whether the guest keeps vmxnet3. A system older than vmxnet3 had another card of a similar
     /// name.
     fn keeps_vmxnet(self) -> bool {
         let old = matches!(self.family, Family::LinuxLegacy | Family::WindowsLegacy);
@@ -67,14 +67,14 @@ impl Cards<'_> {
     }
 
     fn old_windows(self) -> NicKind {
-        // Windows XP and older know Realtek's card only; from 2003 on Intel's is known.
+        // Windows XP and older support only Realtek's card; newer versions support Intel's.
         match windows(self.guest) {
             Some(release) if release >= Windows::Server2003 => NicKind::E1000,
             _ => NicKind::Rtl8139,
         }
     }
 
-    /// A Windows that does not say which it is, is taken for a present one.
+    /// Whether the Windows release is older than e1000e. An unknown release counts as current.
     fn is_before_e1000e(self) -> bool {
         windows(self.guest).is_some_and(|release| release <= Windows::Server2008R2)
     }
@@ -87,7 +87,7 @@ impl Cards<'_> {
     }
 }
 
-/// The card of the source, if QEMU has it.
+/// The model of the source's card, if QEMU emulates it.
 fn same(source: NicModel) -> Option<NicKind> {
     match source {
         NicModel::Vmxnet => Some(NicKind::Vmxnet3),
@@ -100,7 +100,7 @@ fn same(source: NicModel) -> Option<NicKind> {
     }
 }
 
-/// A model as a driver knows it.
+/// A model, as a driver identifies it.
 fn card(kind: NicKind) -> GuestCard {
     match kind {
         NicKind::Virtio => GuestCard::Virtio,

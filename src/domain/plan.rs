@@ -1,4 +1,4 @@
-//! The plan: all rules applied to one VM.
+//! Plans a domain: applies all rules to one VM.
 
 use crate::model::{Lack, OsFamily, SourceVm, emulates};
 
@@ -17,39 +17,39 @@ use super::{
     Error, cpu, firmware, guest, identity, machine, network, ports, sound, text, tpm, virtio,
 };
 
-/// What the user decides.
+/// Options of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Name of the domain; made from the display name when there is none.
+    /// Name of the domain; by default derived from the display name.
     pub name: Option<String>,
-    /// Domain type; kvm where it runs guests, else qemu, when there is none.
+    /// Domain type; by default `kvm` if KVM runs guests, else `qemu`.
     pub domain_type: Option<DomainType>,
-    /// The bridge that network interfaces are plugged into where `network_map` is silent.
+    /// Bridge of the network interfaces that `network_map` does not connect.
     pub bridge: String,
-    /// What else the source's networks become, each on its own.
+    /// Connections for networks of the source.
     pub network_map: NetworkMap,
-    /// What the user decides about the hardware.
+    /// Hardware settings of the user.
     pub hardware: Hardware,
-    /// Whether a domain may be planned of disks that hold nothing to start.
+    /// Whether to plan a domain even if its disks contain nothing to boot.
     pub allow_unbootable: bool,
 }
 
 impl PlanOptions {
-    /// The name that the domain will have.
+    /// Name of the domain: the chosen name, or else one derived from the display name of the VM.
     pub fn domain_name(&self, vm: &SourceVm) -> String {
         self.name.clone().unwrap_or_else(|| domain_name(&vm.name))
     }
 
-    /// The hardware profile that the domain will have.
+    /// Hardware profile of the domain.
     pub fn family(&self, vm: &SourceVm) -> Family {
         Family::of(&vm.guest)
     }
 }
 
-/// Decides what the domain for `vm` will be.
+/// Plans the domain for `vm`.
 ///
 /// # Errors
-/// The first broken rule. Nothing is decided that the host does not list.
+/// The first violated rule. The plan uses only features that the host lists.
 pub fn plan(
     vm: &SourceVm,
     disks: &[PlannedDisk],
@@ -72,9 +72,9 @@ pub fn plan(
     let platform = machine::choose(host, options.domain_type, vm.firmware, express)?;
     let topology = cpu::topology(vm.cpu, platform)?;
     bootable(vm, options)?;
-    // By the guest, not by the profile, which the user may have put in its place.
+    // By the guest, not by its profile, which the user may have replaced.
     let (family, fixed) = (options.family(vm), disks::fixed(disks));
-    // What a fixed Windows or Linux boots from, the converter decided.
+    // The converter has decided which controller a prepared Windows or Linux boots from.
     let changed = fixed && (family.is_windows() || family == Family::Linux);
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     let load = Load { disks: disks.len(), drives: vm.cdroms as usize };
@@ -130,20 +130,20 @@ pub fn plan(
     }))
 }
 
-/// Whether the guest is known to start from its disks as they are planned: by what was read from
-/// it, else by the converter's word.
+/// Whether the guest is known to boot from its planned disks: by the drivers found in it, else by
+/// the converter's result.
 fn fixed_by(vm: &SourceVm, storage: &storage::Storage, fixed: bool) -> bool {
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     match (drivers, storage.disks.first()) {
         (Some(drivers), Some(boot)) => boot_bus::known_as(boot.bus, storage.scsi_model)
-            // Nobody looks for the driver of the controller that the guest has kept.
+            // No driver is searched for the controller that the guest has kept.
             .is_none_or(|bus| drivers.boots_from(bus)),
         _ => fixed,
     }
 }
 
-/// Refuses a VM on whose boot disk nothing was found that could be started. The disk alone tells
-/// where nobody looked for a system.
+/// Refuses a VM whose boot disk contains nothing to boot. If the guest was not inspected, only the
+/// structure of the disk counts.
 fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
     let facts = vm.facts.as_ref().filter(|_| !options.allow_unbootable);
     let Some((facts, disk)) = facts.and_then(|facts| Some((facts, facts.boot_disk.as_ref()?)))
@@ -153,7 +153,7 @@ fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
     let has_system = facts.family != OsFamily::Unknown;
     let holds = match facts.lacks {
         Some(_) if facts.inspected && !has_system => "no boot loader and no operating system",
-        // A system on such a disk is one that no firmware starts.
+        // No firmware boots a system on such a disk.
         Some(Lack::PartitionTable) => "neither a boot sector nor a partition table",
         Some(Lack::EfiPartition) if !has_system => {
             "neither a boot sector nor an EFI system partition"
@@ -166,7 +166,7 @@ fn bootable(vm: &SourceVm, options: &PlanOptions) -> Result<(), Error> {
     Err(Error::Unbootable { disk: disk.to_string(), holds })
 }
 
-/// Where the VM came from, for a program that finds the domain a year later.
+/// Origin of the VM, for programs that find the domain later.
 fn provenance(vm: &SourceVm) -> Provenance {
     let line =
         |text: &Option<String>| text.as_deref().map(text::one_line).filter(|line| !line.is_empty());
@@ -180,7 +180,7 @@ fn provenance(vm: &SourceVm) -> Provenance {
     }
 }
 
-/// Where the VM came from, for a person who finds the domain a year later.
+/// Origin of the VM, for people who find the domain later.
 fn description(vm: &SourceVm) -> String {
     let mut text = format!("Imported from {} {}", vm.provider, vm.id);
     if let Some(path) = &vm.inventory_path {

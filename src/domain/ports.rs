@@ -1,16 +1,16 @@
-//! PCI Express root ports: each takes one device, and libvirt would plan just as many as are
-//! needed at once, so that nothing could be plugged in while the domain runs.
+//! PCI Express root ports: each connects one device. libvirt would add only as many as are needed
+//! at the start, so that no device could be hot-plugged.
 
 use super::hardware::DiskBus;
 use super::host::{Chipset, Platform};
 use super::storage::Storage;
 
-/// Devices that every domain has: USB, serial channels, RNG, balloon, watchdog, video.
+/// Devices of every domain: USB, serial channels, RNG, balloon, watchdog, video.
 const STANDING: usize = 6;
-/// Ports left free for what is plugged in later.
+/// Ports reserved for hot-plugging.
 const SPARE: usize = 4;
 
-/// Number of root ports for a domain of that storage and so many network interfaces.
+/// Number of root ports for a domain with that storage and that many network interfaces.
 pub(super) fn planned(storage: &Storage, nics: usize, platform: &Platform) -> u32 {
     if platform.chipset == Chipset::Pc {
         return 0;

@@ -1,31 +1,31 @@
-//! Hardware profiles: which wishes of one the host grants.
+//! Hardware profiles: chooses the elements that the host supports.
 
 use std::sync::Arc;
 
 use super::family::Family;
 use super::host::{DomainType, Platform};
 
-/// What a profile wishes that a host may not have. The rest of a profile every QEMU has.
+/// Elements of a profile that a host may not support. Every QEMU supports the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
-    /// Whose it is.
+    /// Guest family of the profile.
     pub family: Family,
-    /// Its text, when it is the user's own; else it is the embedded one of the family.
+    /// XML of a user's own profile; `None` for the embedded profile of the family.
     pub custom: Option<Arc<str>>,
-    /// Its video model, if it has a video device.
+    /// Video model of the profile, if it has a video device.
     pub video: Option<String>,
-    /// Its Hyper-V enlightenments. What one of them can do besides stands after it, as libvirt's
-    /// defaults name it: `stimer_direct`.
+    /// Hyper-V enlightenments of the profile. Options follow their enlightenment, named as in
+    /// libvirt's defaults: `stimer_direct`.
     pub hyperv: Vec<String>,
-    /// Its panic device's model, if it has one.
+    /// Model of the profile's panic device, if it has one.
     pub panic: Option<String>,
 }
 
-/// Video models that need no driver of the guest, best first.
+/// Video models that need no guest driver, best first.
 const PLAIN_VIDEO: [&str; 3] = ["vga", "bochs", "cirrus"];
 
-/// The video model: the profile's where the host has it, else for QXL virtio's, which is a plain
-/// VGA as well, else a plain one; never one that the host does not list.
+/// The video model: the first that the host lists. Candidates are the profile's model, then for QXL
+/// `virtio`, which is a plain VGA as well, then the plain models.
 pub(super) fn video(wish: Option<&str>, platform: &Platform) -> Option<String> {
     let wish = wish?;
     let second = (wish == "qxl").then_some("virtio");
@@ -33,7 +33,7 @@ pub(super) fn video(wish: Option<&str>, platform: &Platform) -> Option<String> {
     std::iter::once(wish).chain(second).chain(PLAIN_VIDEO).find(offered).map(str::to_owned)
 }
 
-/// Enlightenments that make no sense without another one (QEMU's `docs/system/i386/hyperv.rst`).
+/// Enlightenments that require another one (QEMU's `docs/system/i386/hyperv.rst`).
 const NEEDS: [(&str, &str); 10] = [
     ("synic", "vpindex"),
     ("stimer", "synic"),
@@ -47,19 +47,19 @@ const NEEDS: [(&str, &str); 10] = [
     ("emsr_bitmap", "evmcs"),
 ];
 
-/// Those enlightenments of the profile that the host has. They are KVM's: none for an emulated
-/// guest, whatever libvirt lists.
+/// The profile's enlightenments that the host supports. They require KVM: an emulated guest gets
+/// none, whatever libvirt lists.
 pub(super) fn hyperv(wishes: &[String], platform: &Platform) -> Vec<String> {
     if platform.domain_type != DomainType::Kvm {
         return Vec::new();
     }
     let mut granted: Vec<String> =
         wishes.iter().filter(|wish| platform.hyperv.contains(wish)).cloned().collect();
-    // The timers tick by the clock, which comes and goes with `relaxed`.
+    // The timers use the Hyper-V clock, which requires `relaxed`.
     if !hyperv_clock(platform) {
         granted.retain(|known| known != "stimer");
     }
-    // In the order of the table a need that is gone takes those with it that depend on it.
+    // Thanks to the order of the table, a missing enlightenment also removes all that depend on it.
     for (feature, need) in NEEDS {
         if !granted.iter().any(|known| known == need) {
             granted.retain(|known| known != feature);
@@ -68,14 +68,15 @@ pub(super) fn hyperv(wishes: &[String], platform: &Platform) -> Vec<String> {
     granted
 }
 
-/// Whether the guest may have the Hyper-V clock. libvirt does not list it; it comes with KVM's
-/// Hyper-V support, which `relaxed` stands for (`spinlocks` and `vendor_id` QEMU has by itself).
+/// Whether the guest may have the Hyper-V clock, which libvirt does not list. It is part of KVM's
+/// Hyper-V support, which `relaxed` indicates; QEMU itself provides `spinlocks` and `vendor_id`.
 pub(super) fn hyperv_clock(platform: &Platform) -> bool {
     platform.domain_type == DomainType::Kvm && platform.hyperv.iter().any(|f| f == "relaxed")
 }
 
-/// The model of the panic device: the profile's where the host has it. libvirt before 9.3 does
-/// not list them; every QEMU for x86 has the ISA one. Hyper-V's reports by an enlightenment.
+/// The model of the panic device: the profile's if the host supports it. libvirt before 9.3 does
+/// not list the models; every QEMU for x86 supports `isa`. The `hyperv` model depends on an
+/// enlightenment.
 pub(super) fn panic(wish: Option<&str>, platform: &Platform) -> Option<String> {
     let model = wish?;
     let listed = platform.panic.iter().any(|known| known == model);

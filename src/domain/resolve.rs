@@ -1,6 +1,6 @@
-//! What the guest is, decided in one place: by the source's word, then by what its disks hold, then
-//! not at all. What the source left open the disks fill in; where both speak and differ, the source
-//! is followed and the difference is a warning.
+//! Decides which operating system the guest is. The source's statement comes first; its gaps are
+//! filled from the contents of the disks. If both differ, the source is followed and the difference
+//! is a warning.
 
 use crate::model::{
     Firmware, GuestFacts, GuestOs, OsFamily, SourceDisk, SourceVm, Stage, Warning, WarningCode,
@@ -8,7 +8,8 @@ use crate::model::{
 
 use super::guest::{is_open, linux, may_be, windows};
 
-/// The VM as it is planned, and what a person should know of the choice. The facts stay with it.
+/// The VM as it is planned, with warnings about the decisions. The guest facts are attached to the
+/// VM.
 pub fn resolve(vm: &SourceVm, facts: &GuestFacts) -> (SourceVm, Vec<Warning>) {
     let mut resolved = SourceVm { facts: Some(facts.clone()), ..vm.clone() };
     let mut warnings = Vec::new();
@@ -23,19 +24,20 @@ fn warn(warnings: &mut Vec<Warning>, code: WarningCode, message: String) {
     warnings.push(Warning::new(Stage::Pipeline, code, message));
 }
 
-/// A name that says as much as the product and the distribution together.
+/// Product name, with the distribution if the name lacks it.
 fn product(facts: &GuestFacts) -> String {
     let has = |part: &str| facts.product.to_lowercase().contains(part);
     match facts.distribution.as_str() {
         "" | "windows" => facts.product.clone(),
         name if has(name) => facts.product.clone(),
-        // "Red Hat Enterprise Linux 9.4" says what "rhel" says.
+        // "Red Hat Enterprise Linux 9.4" implies "rhel".
         _ if has("linux") || has("windows") => facts.product.clone(),
         name => format!("{name} {}", facts.product).trim().to_owned(),
     }
 }
 
-/// What the disks hold, for a warning: where no root could be read the family alone is known.
+/// Contents of the disks, for a warning: if no root file system could be read, only the family is
+/// known.
 fn held(facts: &GuestFacts) -> String {
     match (product(facts), facts.family) {
         (name, _) if !name.is_empty() => name,
@@ -44,7 +46,7 @@ fn held(facts: &GuestFacts) -> String {
     }
 }
 
-/// Calls the guest by what its disks hold, where that has a name.
+/// Names the guest by the contents of its disks, if they give a name.
 fn rename(vm: &mut SourceVm, facts: &GuestFacts) {
     let name = product(facts);
     if !name.is_empty() {
@@ -52,18 +54,18 @@ fn rename(vm: &mut SourceVm, facts: &GuestFacts) {
     }
 }
 
-/// How much the source says of the guest, measured by what its disks hold.
+/// How precisely the source describes the guest, compared with its disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SourceDetail {
-    /// Less than the disks.
+    /// Less precisely than the disks.
     Less,
-    /// The same, or what the disks do not deny.
+    /// Equally, or the disks do not contradict.
     Same,
-    /// Something else.
+    /// The source contradicts the disks.
     Otherwise,
 }
 
-/// What the disks hold, in the terms of the source.
+/// The guest found on the disks, in the source's terms.
 fn found(facts: &GuestFacts) -> GuestOs {
     let full_name = product(facts);
     GuestOs { id: String::new(), full_name, family: facts.family, network: None }
@@ -75,7 +77,7 @@ fn told_of_windows(said: &GuestOs, facts: &GuestFacts) -> SourceDetail {
         (_, None) => SourceDetail::Same,
         _ if is_open(said) => SourceDetail::Less,
         (Some(told), Some(found)) if told == found => SourceDetail::Same,
-        // The name tells the release that an id leaves open.
+        // The name identifies a release that the ID leaves open.
         (Some(told), Some(found)) if may_be(told, found) => {
             if told < found {
                 SourceDetail::Less
@@ -156,7 +158,7 @@ fn architecture(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warnin
     }
     match &vm.arch {
         None => vm.arch = Some(facts.arch.clone()),
-        // A system of 32 bits on a machine of 64 is no contradiction.
+        // A 32-bit system on a 64-bit machine is no contradiction.
         Some(said) if *said != facts.arch && !(said == "x86_64" && facts.arch == "i686") => {
             let text = format!("source says {said}, its disks contain a system for {}", facts.arch);
             warn(warnings, WarningCode::ArchitectureDiffers, text);
@@ -166,7 +168,7 @@ fn architecture(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warnin
     }
 }
 
-/// The disk with the boot loader comes first, where the source names no boot disk.
+/// Puts the disk with the boot loader first, if the source names no boot disk.
 fn boot_disk(vm: &mut SourceVm, facts: &GuestFacts, warnings: &mut Vec<Warning>) {
     let Some(id) = facts.boot_disk.as_ref().filter(|_| vm.assumed.boot_disk) else { return };
     if !SourceDisk::boot_from(&mut vm.disks, id) {
@@ -279,7 +281,7 @@ mod tests {
         assert_eq!(order(&resolve(&vm, &on_second).0), [0, 1, 2]);
     }
 
-    /// The name that the guest gets, and the codes of the warnings.
+    /// Name of the resolved guest, and codes of the warnings.
     fn named(id: &str, full_name: &str, facts: GuestFacts) -> (String, Vec<String>) {
         let mut vm = open_vm();
         vm.guest.family = facts.family;

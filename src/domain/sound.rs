@@ -1,4 +1,4 @@
-//! Sound rules: which card a VM keeps.
+//! Rules for the sound card that a VM keeps.
 
 use crate::model::{SoundCard, SourceVm};
 
@@ -6,11 +6,11 @@ use super::family::Family;
 use super::host::{Chipset, Platform};
 use super::spec::SoundModel;
 
-/// The sound card: HD Audio for one of that kind and for any guest that has a driver for it, which
-/// every QEMU is built with. An old guest keeps the kind that it knows, but on hosts of enterprise
-/// distributions, whose QEMU has no other.
+/// The sound card. A VM with HD Audio, or with any guest that has a driver for it, gets HD Audio,
+/// which every QEMU supports. An old guest keeps its card, except on hosts with an enterprise
+/// distribution, whose QEMU supports no other.
 pub(super) fn choose(vm: &SourceVm, family: Family, platform: &Platform) -> Option<SoundModel> {
-    // Each mainboard has the one that belongs to it.
+    // Each chipset has its own HD Audio controller.
     let hda = match platform.chipset {
         Chipset::Q35 => SoundModel::Ich9,
         Chipset::Pc => SoundModel::Ich6,

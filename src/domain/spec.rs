@@ -1,4 +1,4 @@
-//! The result of planning: every decision about a domain, apart from how XML spells it.
+//! The result of planning: every decision about a domain, independent of XML.
 
 use std::ops::Deref;
 
@@ -9,7 +9,7 @@ use super::kinds::{DiskKind, NicKind};
 use super::profile::Profile;
 use crate::model::{DiskFormat, DiskId, MacAddress};
 
-/// A domain that keeps all rules. Only [`plan`](super::plan()) makes one, and nobody changes it.
+/// A valid domain plan. Only [`plan`](super::plan()) creates one, and it is immutable.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DomainSpec(Decisions);
 
@@ -26,15 +26,15 @@ impl DomainSpec {
         })
     }
 
-    /// The same domain with the variables of its firmware in that file.
+    /// The same domain with its UEFI variables in that file.
     #[must_use]
     pub fn with_nvram(mut self, file: Option<String>) -> Self {
         self.0.nvram = file;
         self
     }
 
-    /// The same domain for a test: under another name, without a network, and with disks that are
-    /// afterwards what they were.
+    /// The same domain for a boot test: with another name, without a network, and with disks whose
+    /// changes are discarded.
     #[must_use]
     pub fn for_boot_test(mut self, name: String) -> Self {
         self.0.name = name;
@@ -59,22 +59,22 @@ impl Deref for DomainSpec {
     }
 }
 
-/// What has been decided.
+/// Decisions about a domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decisions {
     /// Name of the domain, unique on its host.
     pub name: String,
-    /// What its guest knows the VM by.
+    /// Identity that the guest sees.
     pub identity: Identity,
-    /// Display name of the source VM on one line; empty when nothing printable is left.
+    /// Display name of the source VM on one line; empty if it has no printable characters.
     pub title: String,
-    /// Where the VM came from, on one line.
+    /// Origin of the VM, on one line.
     pub description: String,
-    /// Id of the guest in libosinfo's database, where the guest is known.
+    /// ID of the guest in libosinfo's database, if the guest is known.
     pub osinfo: Option<String>,
-    /// Where the VM came from, for programs.
+    /// Origin of the VM, for programs.
     pub provenance: Provenance,
-    /// How its CPU is run.
+    /// How the CPU is virtualized.
     pub domain_type: DomainType,
     /// Architecture: `x86_64`.
     pub arch: String,
@@ -86,47 +86,47 @@ pub struct Decisions {
     pub memory_mib: u64,
     /// Virtual CPUs: `sockets` times `cores` times `threads`.
     pub vcpus: u32,
-    /// Sockets.
+    /// Number of sockets.
     pub sockets: u32,
-    /// Cores of a socket.
+    /// Cores per socket.
     pub cores: u32,
-    /// Threads of a core.
+    /// Threads per core.
     pub threads: u32,
-    /// CPU model.
+    /// CPU mode and model.
     pub cpu: CpuMode,
-    /// Number of I/O threads, which take turns at the disks; 0 for none.
+    /// Number of I/O threads, to which the disks are assigned in turn; 0 for none.
     pub iothreads: u32,
-    /// How it boots.
+    /// Firmware type.
     pub firmware: FirmwareSpec,
-    /// File for the variables of the firmware, where libvirt is not to choose it.
+    /// Path of the file of UEFI variables, if libvirt must not choose it.
     pub nvram: Option<String>,
-    /// The devices and features that do not depend on the VM.
+    /// Hardware profile: devices and features that do not depend on the VM.
     pub profile: Profile,
-    /// Video model to use where the profile has a video device; `None` where the host has none.
+    /// Video model, used if the profile has a video device; `None` if the host offers none.
     pub video: Option<String>,
-    /// Those of the profile's Hyper-V enlightenments that the host grants.
+    /// Hyper-V enlightenments of the profile that the host supports.
     pub hyperv: Vec<String>,
     /// Whether the guest may have the Hyper-V clock.
     pub hyperv_clock: bool,
-    /// Model of the panic device to use where the profile has one.
+    /// Model of the panic device, used if the profile has one.
     pub panic: Option<String>,
-    /// The TPM 2.0, if it has one.
+    /// TPM 2.0 of the domain, if any.
     pub tpm: Option<TpmModel>,
-    /// The sound card, if it has one.
+    /// Sound card of the domain, if any.
     pub sound: Option<SoundModel>,
-    /// Whether the guest is known to start from its disks as they are planned.
+    /// Whether the guest is known to boot from its planned disks.
     pub fixed: bool,
-    /// Whether virtio devices speak the version before 1.0 too.
+    /// Whether virtio devices also support the version before 1.0.
     pub transitional: bool,
     /// Model of the SCSI controllers.
     pub scsi_model: ScsiModel,
     /// Number of SCSI controllers.
     pub scsi_controllers: u32,
-    /// Number of PCI Express root ports, one for a device; 0 on a mainboard without.
+    /// Number of PCI Express root ports, one for each device; 0 for a chipset without PCI Express.
     pub root_ports: u32,
     /// Disks, boot disk first.
     pub disks: Vec<DiskSpec>,
-    /// CD-ROM drives.
+    /// CD-ROM drives, those with a medium first.
     pub cdroms: Vec<CdromSpec>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<NicSpec>,
@@ -135,20 +135,20 @@ pub struct Decisions {
 /// CPU model of a domain (libvirt's `<cpu mode='…'>`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CpuMode {
-    /// The host's own CPU.
+    /// The host's CPU without changes.
     HostPassthrough,
-    /// The host's own CPU, as far as libvirt has names for it.
+    /// The closest named model to the host's CPU.
     HostModel,
-    /// A model of this name.
+    /// The model of this name.
     Custom(String),
-    /// All that the emulator can do.
+    /// All features that the emulator supports.
     Maximum,
     /// The hypervisor's default.
     Default,
 }
 
 impl CpuMode {
-    /// libvirt's word for it.
+    /// Name of the value in libvirt.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::HostPassthrough => "host-passthrough",
@@ -160,20 +160,20 @@ impl CpuMode {
     }
 }
 
-/// Where a VM came from, each on one line.
+/// Origin of a VM; each field is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Provenance {
     /// `vsphere`, …
     pub provider: String,
     /// Host name or address of the vCenter or ESXi host.
     pub server: Option<String>,
-    /// The source's own id: a moref for vSphere.
+    /// ID of the VM in its source: a moref for vSphere.
     pub id: String,
-    /// Inventory path.
+    /// Inventory path of the VM.
     pub path: Option<String>,
-    /// `config.instanceUuid`.
+    /// `config.instanceUuid` of the VM.
     pub instance_uuid: Option<String>,
-    /// When it was exported (RFC 3339).
+    /// When the VM was exported (RFC 3339).
     pub exported_at: Option<String>,
 }
 
@@ -182,7 +182,7 @@ pub struct Provenance {
 pub enum ScsiModel {
     /// virtio-scsi.
     Virtio,
-    /// VMware's paravirtual one.
+    /// VMware's paravirtual SCSI controller.
     VmPvscsi,
     /// LSI's SAS 1068.
     LsiSas1068,
@@ -193,7 +193,7 @@ pub enum ScsiModel {
 }
 
 impl ScsiModel {
-    /// libvirt's word for it.
+    /// Name of the value in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio-scsi",
@@ -218,12 +218,12 @@ pub enum SoundModel {
     Es1370,
     /// Creative Sound Blaster 16.
     Sb16,
-    /// On USB.
+    /// USB audio device.
     Usb,
 }
 
 impl SoundModel {
-    /// libvirt's word for it.
+    /// Name of the value in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ich6 => "ich6",
@@ -236,17 +236,17 @@ impl SoundModel {
     }
 }
 
-/// How a TPM is connected.
+/// Interface of a TPM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TpmModel {
-    /// Command response buffer, of present mainboards.
+    /// Command response buffer, of modern mainboards.
     Crb,
-    /// FIFO, of old ones.
+    /// FIFO, of older mainboards.
     Tis,
 }
 
 impl TpmModel {
-    /// libvirt's word for it.
+    /// Name of the value in libvirt.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Crb => "tpm-crb",
@@ -255,14 +255,14 @@ impl TpmModel {
     }
 }
 
-/// How a domain boots.
+/// Firmware of a domain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirmwareSpec {
     /// PC BIOS.
     Bios,
     /// UEFI, selected by libvirt.
     Efi {
-        /// Whether it enforces signatures, with the vendor's keys enrolled.
+        /// Whether the firmware enforces signatures, with the vendor's keys enrolled.
         secure_boot: bool,
     },
 }
@@ -270,67 +270,67 @@ pub enum FirmwareSpec {
 /// A disk of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskSpec {
-    /// Which disk of the VM.
+    /// ID of the disk within the VM, such as `disk-0`.
     pub id: DiskId,
-    /// What it hangs on.
+    /// Bus that the device is attached to.
     pub bus: DiskBus,
-    /// Name on the bus: `vda`.
+    /// Device name on the bus: `vda`.
     pub target: String,
-    /// The I/O thread that serves it, from 1.
+    /// I/O thread that serves the disk, from 1.
     pub iothread: Option<u32>,
-    /// Its target on the SCSI controller, where libvirt's choice would not do.
+    /// Target on the SCSI controller, if libvirt must not choose it.
     pub scsi_target: Option<u32>,
-    /// What it is on its host.
+    /// Whether the image is a file or a block device on the host.
     pub kind: DiskKind,
     /// Absolute path of the image on the host.
     pub path: String,
-    /// Its format: qcow2 or raw.
+    /// Format of the image: qcow2 or raw.
     pub format: DiskFormat,
     /// Place in the boot order, from 1.
     pub boot: u32,
     /// Serial number that the guest sees.
     pub serial: Option<String>,
-    /// Whether what the guest writes is forgotten when it stops.
+    /// Whether the guest's writes are discarded when the domain stops.
     pub transient: bool,
 }
 
 /// A CD-ROM drive of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CdromSpec {
-    /// What lies in it, if anything does: what it is on the host, and its absolute path.
+    /// Medium in the drive, if any: its type and absolute path on the host.
     pub medium: Option<(DiskKind, String)>,
-    /// Place in the boot order, behind all disks, of a medium that the source had.
+    /// Place in the boot order, after all disks, if the source had a medium.
     pub boot: Option<u32>,
-    /// What it hangs on.
+    /// Bus that the device is attached to.
     pub bus: DiskBus,
-    /// Name on the bus: `hda`.
+    /// Device name on the bus: `hda`.
     pub target: String,
 }
 
 /// A network interface of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NicSpec {
-    /// Its address; libvirt makes one when there is none.
+    /// MAC address; libvirt generates one if it is missing.
     pub mac: Option<MacAddress>,
-    /// Its model.
+    /// Model of the network card.
     pub model: NicKind,
-    /// What it is plugged into.
+    /// Connection of the interface.
     pub source: NicSource,
-    /// The VLAN whose frames the host tags.
+    /// VLAN ID that the host tags frames with, 1 to 4094.
     pub vlan: Option<u16>,
-    /// Whether the cable is plugged in.
+    /// Whether the link is up.
     pub link_up: bool,
 }
 
-/// What a network interface is plugged into.
+/// Connection of a network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NicSource {
     /// A libvirt network, by its name.
     Network(String),
-    /// A bridge of the host.
+    /// A bridge of the host, by its name.
     Bridge(String),
-    /// A bridge of Open vSwitch.
+    /// An Open vSwitch bridge, by its name.
     Ovs(String),
-    /// A network of the guest's own, by which it reaches others and nobody reaches it.
+    /// A private user network: the guest can reach others, and nobody can reach the guest.
     User(UserNetwork),
 }

@@ -1,4 +1,4 @@
-//! What disks and CD-ROM drives hang on: a bus that the guest can boot from, never a guess.
+//! Chooses the buses of disks and CD-ROM drives: a bus that the guest can boot from, never a guess.
 
 use std::collections::HashMap;
 
@@ -11,39 +11,41 @@ use super::host::{Chipset, Platform};
 use super::spec::{CdromSpec, DiskSpec, ScsiModel};
 use crate::model::disk_target;
 
-/// Longest serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA's is as long.
+/// Maximum length of the serial number of a virtio disk, in bytes (`VIRTIO_BLK_ID_BYTES`); SATA has
+/// the same limit.
 const LONGEST_SERIAL: usize = 20;
-/// Most virtio disks before virtio-scsi takes over: each is a PCI device of its own.
+/// Maximum number of virtio-blk disks; more disks use virtio-scsi. Each virtio-blk disk is a PCI
+/// device.
 pub(super) const MOST_VIRTIO: usize = 8;
-/// Places of the one IDE controller of a PC.
+/// Devices on the one IDE controller of a PC.
 pub(super) const IDE_PLACES: usize = 4;
-/// Most CD-ROM drives; a guest needs one to install from, and a second for drivers.
+/// Maximum number of CD-ROM drives: one to install from, and one for drivers.
 const MOST_CDROMS: u32 = 2;
-/// Devices that libvirt puts on one SCSI controller by their names.
+/// Devices that libvirt assigns to one SCSI controller by their names.
 const SCSI_PLACES: usize = 15;
 
-/// What decides the bus.
+/// Criteria for the bus of the disks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BusCriteria {
-    /// The user's wish.
+    /// Bus that the user requested.
     pub bus: Option<DiskBus>,
-    /// What the guest is.
+    /// Family of the guest.
     pub family: Family,
-    /// Whether the converter has made it fit for virtio.
+    /// Whether the converter has prepared the guest for virtio.
     pub fixed: bool,
-    /// What it was read to start from, where that was read and the host has it.
+    /// Controller that the guest has drivers to boot from, if it was inspected and the host offers
+    /// the controller.
     pub proven: Option<BootBus>,
-    /// What it had at its source and may keep.
+    /// Controller of the source, if the guest may keep it.
     pub kept: Option<BootBus>,
-    /// Whether it has a driver for SATA.
+    /// Whether the guest has a driver for SATA.
     pub knows_sata: bool,
-    /// Number of I/O threads.
     pub iothreads: u32,
 }
 
 impl BusCriteria {
-    /// The SCSI controller of the disks that are on SCSI; none for virtio-scsi, which a wish of the
-    /// user is for. What was read from the guest goes before what is only likely.
+    /// Model of the disks' SCSI controller; `None` for virtio-scsi, which a requested SCSI bus
+    /// means. A proven controller precedes a kept one.
     fn scsi_model(self) -> Option<ScsiModel> {
         match self.bus {
             Some(_) => None,
@@ -61,8 +63,8 @@ pub(super) struct Storage {
     pub scsi_controllers: u32,
 }
 
-/// Puts the disks, boot disk first, and as many drives as the source had in their places. What lies
-/// in drives comes first, and has one of its own if there are none.
+/// Assigns the disks, boot disk first, and as many drives as the source had. Media come first;
+/// there is a drive for each medium.
 pub(super) fn arrange(
     disks: &[PlannedDisk],
     mediums: &[PlannedDisk],
@@ -82,7 +84,7 @@ pub(super) fn arrange(
     let mut boot = u32::try_from(disks.len()).unwrap_or(u32::MAX).saturating_add(1)..;
     let drive = |_| {
         let medium = mediums.next();
-        // A guest may be there to be installed: a disk that starts nothing leaves it to the drives.
+        // A guest may still have to be installed: if no disk is bootable, the drives boot.
         let boots = medium.is_some_and(|medium| medium.id.is_of_medium());
         CdromSpec {
             medium: medium.map(|medium| (medium.kind, medium.path.clone())),
@@ -117,12 +119,13 @@ fn spec(
         kind: disk.kind,
         path: disk.path.clone(),
         format: disk.format,
-        // By position, so that it stays unique whatever the source says: libvirt insists on it.
+        // The boot order is derived from the position, so that it is unique whatever the source
+        // says: libvirt requires that.
         transient: false,
         boot: index + 1,
-        // A longer one would be cut by QEMU, and two disks could end with the same.
+        // QEMU would truncate a longer number, and two disks could end up with the same one.
         serial: (serial.len() <= LONGEST_SERIAL).then(|| serial.to_owned()),
-        // One unit a target is all that these controllers do. The oldest has units alone.
+        // These controllers support one unit per target. The oldest supports units only.
         scsi_target: wanted
             .scsi_model()
             .filter(|model| *model != ScsiModel::LsiLogic)
@@ -131,7 +134,7 @@ fn spec(
     }
 }
 
-/// The next free device names.
+/// Next free device number for each prefix.
 #[derive(Default)]
 struct Names(HashMap<&'static str, usize>);
 
@@ -143,9 +146,9 @@ impl Names {
     }
 }
 
-/// The bus of each disk. A Linux that the converter has fixed boots from virtio and from
-/// virtio-scsi; a guest that nobody read and nobody changed from what it had; any other from what
-/// every PC had at its time.
+/// The bus of each disk. A prepared Linux boots from virtio-blk and virtio-scsi. A guest that was
+/// neither inspected nor converted keeps its controller. Any other guest gets a bus that every PC
+/// of its time had.
 fn buses(
     disks: usize,
     drives: usize,
@@ -194,8 +197,9 @@ pub(super) fn offers(platform: &Platform, bus: DiskBus) -> bool {
     listed && !(bus == DiskBus::Ide && platform.chipset == Chipset::Q35)
 }
 
-/// An empty drive hangs where firmware looks for one. On Q35 names of SATA and SCSI begin alike,
-/// and libvirt reads the place on the bus from the name: there it joins the disks of virtio-scsi.
+/// Attaches an empty drive where firmware searches for one. On Q35 device names of SATA and SCSI
+/// have the same prefix, and libvirt derives the address from the name. With virtio-scsi disks the
+/// drive therefore joins their bus.
 fn cdrom_bus(disks: &[DiskBus], wanted: BusCriteria, platform: &Platform) -> DiskBus {
     match platform.chipset {
         Chipset::Pc => DiskBus::Ide,

@@ -1,7 +1,7 @@
-//! Text of the source, made fit for XML and for one line.
+//! Prepares text of the source for XML and for one line.
 
-/// `text` on one line: control characters, line ends and what XML 1.0 has no place for (section
-/// 2.2, `Char`) become spaces, runs of spaces one.
+/// `text` on one line: control characters, line ends and characters that XML 1.0 forbids (section
+/// 2.2, `Char`) become spaces, and runs of spaces become one space.
 pub(super) fn one_line(text: &str) -> String {
     let clean: String =
         text.chars().map(|c| if c.is_control() || is_noncharacter(c) { ' ' } else { c }).collect();

@@ -1,4 +1,4 @@
-//! The TPM: who gets one.
+//! Rules for the TPM.
 
 use crate::model::{Firmware, SourceVm};
 
@@ -8,8 +8,8 @@ use super::hardware::TpmChoice;
 use super::host::{Chipset, Platform};
 use super::spec::TpmModel;
 
-/// The TPM of the domain, if it gets one: always version 2.0, by the host's emulator (swtpm). A
-/// guest that had none and does not need one gets none: some Windows do not boot with it.
+/// The TPM of the domain, if it gets one: always version 2.0, emulated by swtpm. A guest that had
+/// none and needs none gets none: some Windows releases do not boot with a TPM.
 pub(super) fn choose(
     choice: TpmChoice,
     vm: &SourceVm,
@@ -20,7 +20,7 @@ pub(super) fn choose(
         TpmChoice::Off => return Ok(None),
         TpmChoice::On => "it was asked for",
         TpmChoice::Auto if vm.vtpm => "the source VM has one",
-        // Their measured boot is EFI's.
+        // Windows requires the TPM for measured boot, which needs EFI.
         TpmChoice::Auto if needed && vm.firmware == Firmware::Efi => "the guest needs one",
         TpmChoice::Auto => return Ok(None),
     };

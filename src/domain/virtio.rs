@@ -1,5 +1,6 @@
-//! Which virtio a guest speaks. On PCI Express QEMU offers version 1.0 alone, which Linux knows
-//! since 4.0 and its distributions since some release; on a PC mainboard both versions are offered.
+//! Which virtio version a guest supports. On PCI Express QEMU offers only version 1.0, which Linux
+//! supports since 4.0 and each distribution since some release. On a chipset with PCI only, QEMU
+//! offers both versions.
 
 use crate::model::{GuestDrivers, SourceVm};
 
@@ -8,7 +9,7 @@ use super::guest::linux;
 use super::hardware::DiskBus;
 use super::host::{Chipset, Platform};
 
-/// The last major version of a distribution that had, at least when it came out, no virtio 1.0.
+/// Last major version of a distribution that had, at least at its release, no virtio 1.0.
 const LAST_WITHOUT_1_0: [(&str, u32); 8] = [
     ("rhel", 7),
     ("centos", 7),
@@ -20,8 +21,8 @@ const LAST_WITHOUT_1_0: [(&str, u32); 8] = [
     ("fedora", 21),
 ];
 
-/// Whether the virtio devices must speak the old version too: of a Linux by its release, of a
-/// Windows by what was read from it.
+/// Whether virtio devices must also support the old version. For Linux the release decides, for
+/// Windows the drivers found in the guest.
 pub(super) fn transitional(vm: &SourceVm, platform: &Platform) -> bool {
     let is_old = match Family::of(&vm.guest) {
         Family::Linux => is_old_linux(vm),
@@ -39,14 +40,14 @@ fn is_old_linux(vm: &SourceVm) -> bool {
     })
 }
 
-/// The drivers of a guest that was read to start from virtio.
+/// Drivers of a guest that was found to boot from virtio.
 fn starts(vm: &SourceVm) -> Option<&GuestDrivers> {
     let drivers = vm.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
     drivers.filter(|drivers| drivers.starts_from_virtio())
 }
 
-/// Whether a guest goes on PCI Express although its firmware does not ask for that: a Windows that
-/// starts from virtio 1.0. A bus that the user wants may not be there.
+/// Whether a guest uses PCI Express although its firmware does not require it: a Windows that boots
+/// from virtio 1.0. A bus that the user requests may not exist on PCI Express.
 pub(super) fn on_express(vm: &SourceVm, wish: Option<DiskBus>) -> bool {
     Family::of(&vm.guest) == Family::Windows
         && matches!(wish, None | Some(DiskBus::Virtio | DiskBus::Scsi))

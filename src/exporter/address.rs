@@ -6,25 +6,25 @@ use url::Url;
 use super::Error;
 use crate::model::Secret;
 
-/// An address taken apart: where to connect, and who it says to log in as.
+/// Parsed address: the URL to connect to, and the login that the address names.
 #[derive(Debug, Clone)]
 pub struct Address {
     /// `https://HOST[:PORT]/sdk`, without user and password.
     pub url: Url,
-    /// The user name in front of the host, if there was one.
+    /// User name before the host; `None` if the address has none.
     pub username: Option<String>,
-    /// The password after the user name, if there was one. Only an environment variable may hold
-    /// one; [`sdk_url`] refuses it.
+    /// Password after the user name; `None` if the address has none. Only an environment variable
+    /// may contain a password; [`sdk_url`] rejects it.
     pub password: Option<Secret>,
 }
 
 impl Address {
-    /// Takes `vc.example.com`, `https://vc`, `https://vc/sdk` and `https://user:password@vc/sdk`.
+    /// Accepts `vc.example.com`, `https://vc`, `https://vc/sdk` and `https://user:password@vc/sdk`.
     /// The path defaults to `/sdk`.
     ///
     /// # Errors
-    /// [`Error::Address`] when it is no address of an HTTPS server. The message never shows the
-    /// text, which may hold a password.
+    /// [`Error::Address`] when the text is not the address of an HTTPS server. The message never
+    /// shows the text, which may contain a password.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
         let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
@@ -48,11 +48,12 @@ impl Address {
     }
 }
 
-/// The SDK's address from what a person typed: `vc.example.com`, `https://vc/` and
-/// `https://vc/sdk` all become `https://…/sdk`.
+/// SDK URL from the text that a user typed: `vc.example.com`, `https://vc/` and `https://vc/sdk`
+/// all become `https://…/sdk`.
 ///
 /// # Errors
-/// [`Error::Address`] when it is no address of an HTTPS server; [`Error::PasswordInAddress`].
+/// [`Error::Address`] when the text is not the address of an HTTPS server;
+/// [`Error::PasswordInAddress`].
 pub fn sdk_url(text: &str) -> Result<Url, Error> {
     let address = Address::parse(text)?;
     if address.password.is_some() {
@@ -61,7 +62,7 @@ pub fn sdk_url(text: &str) -> Result<Url, Error> {
     Ok(address.url)
 }
 
-/// Replaces `%XX` by the byte it stands for; what is not UTF-8 afterwards is replaced.
+/// Replaces `%XX` by the byte with that value; invalid UTF-8 in the result is replaced.
 fn percent_decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

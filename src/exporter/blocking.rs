@@ -1,15 +1,15 @@
-//! Work that waits for a disk, away from the runtime's only thread. A panic in it is an error of
-//! the file that the work is about.
+//! Blocking disk work, moved off the runtime's only thread. A panic in the work becomes an error
+//! that names the file.
 
 use std::io;
 use std::path::Path;
 
 use super::error::Error;
 
-/// Runs `work`, which is about the file or folder at `path`.
+/// Runs `work` on the file or directory at `path`.
 ///
 /// # Errors
-/// Those of the work; [`Error::File`] when it panics.
+/// The errors of `work`; [`Error::File`] when `work` panics.
 pub(in crate::exporter) async fn blocking<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
@@ -23,7 +23,7 @@ pub(in crate::exporter) async fn blocking<T: Send + 'static>(
 /// Runs `work`, whose caller names the file in its own error.
 ///
 /// # Errors
-/// Those of the work; one of its own when it panics.
+/// The errors of `work`; an I/O error when `work` panics.
 pub(in crate::exporter) async fn blocking_io<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

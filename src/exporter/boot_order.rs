@@ -1,13 +1,13 @@
-//! The boot order in VMware's lines of the VMX, which vSphere and OVF packages have, too
+//! The boot order in VMware's VMX lines, which vSphere and OVF packages contain, too
 //! (`extraConfig`, `vmw:ExtraConfig`).
 
 use crate::model::{Bus, SourceDisk};
 
-/// Most devices of a boot order: more than a VM has disks.
+/// Maximum number of devices in a boot order: more than a VM has disks.
 const MOST_TRIED: usize = 1000;
 
-/// The disks that the firmware is told to try, in its order, as indices of `disks`. `setting` has
-/// the lines. `hdd` in `bios.bootOrder` stands for all of `bios.hddOrder`.
+/// The disks of the firmware's boot order, as indices of `disks`. `setting` returns the value of a
+/// VMX key. `hdd` in `bios.bootOrder` stands for all of `bios.hddOrder`.
 pub(super) fn boot_disks<'a>(
     setting: impl Fn(&str) -> Option<&'a str>,
     disks: &[&SourceDisk],
@@ -28,7 +28,7 @@ pub(super) fn boot_disks<'a>(
     tried.iter().take(MOST_TRIED).filter_map(place).collect()
 }
 
-/// The name of a disk in a VMX: `scsi0:1`.
+/// Name of a disk in a VMX: `scsi0:1`.
 fn vmx_name(disk: &SourceDisk) -> Option<String> {
     let bus = match disk.controller.bus {
         Bus::Ide => "ide",

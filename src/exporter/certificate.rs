@@ -1,11 +1,11 @@
-//! What is wrong with a server's certificate, in plain words.
+//! Explains in plain words why a server's certificate is rejected.
 
 use std::fmt;
 
 use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, OtherError};
 
-/// Why a certificate was refused.
+/// Reason why a certificate was rejected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CertificateFault(pub(super) rustls::Error);
 
@@ -63,7 +63,7 @@ fn of_certificate(error: &CertificateError) -> String {
 
 const OTHER: &str = "it does not follow the rules for certificates of servers";
 
-/// What rustls has no word of its own for.
+/// Errors for which rustls has no variant.
 fn of_webpki(error: &webpki::Error) -> &'static str {
     use webpki::Error as E;
     match error {
@@ -81,7 +81,7 @@ fn of_webpki(error: &webpki::Error) -> &'static str {
     }
 }
 
-/// The day of a time, in UTC.
+/// Date of a time, in UTC.
 fn day(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map_or_else(
@@ -90,7 +90,7 @@ fn day(time: UnixTime) -> String {
     )
 }
 
-/// A name as the certificate has it: rustls shows `DnsName("vc.example.com")`.
+/// A name as it is in the certificate: rustls shows `DnsName("vc.example.com")`.
 fn bare(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(name).trim_matches('"')

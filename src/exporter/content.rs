@@ -1,4 +1,4 @@
-//! The hash of the content of a disk whose format shows it only once the image is complete.
+//! Content hash of a disk whose format allows hashing only once the image is complete.
 
 use std::fs::File;
 use std::io;
@@ -7,11 +7,11 @@ use crate::budget::{Going, is_stop};
 use crate::image::content::hash_image;
 use crate::model::{DiskFormat, Sha256Digest};
 
-/// The hash of an image that was checked already; `None` where its format has something that the
-/// readers of `image` do not know, which is no reason to lose an export. Blocks.
+/// Content hash of an image that was verified already. `None` where the image uses a feature that
+/// the readers of `image` do not know, which must not fail an export. Blocks.
 ///
 /// # Errors
-/// When the work may not go on, which [`is_stop`] tells.
+/// When the work must stop, which [`is_stop`] detects.
 pub(super) fn content_of(
     file: &File,
     format: DiskFormat,

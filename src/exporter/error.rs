@@ -1,4 +1,4 @@
-//! Why something could not be had from the source, and what to do about it.
+//! Errors of the exporter.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,379 +11,379 @@ use crate::image::{Flaw, Kind};
 use crate::model::{DiskFormat, DiskId};
 use crate::panics::Panicked;
 
-/// A fault that the server answered with. It is told apart by [`Fault::kind`]; the text is in the
-/// server's language and only for people.
+/// A fault that the server returned. Code distinguishes faults by [`Fault::kind`]; the text is in
+/// the server's language and only for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("server reported '{text}' ({kind})")]
 pub struct Fault {
     /// Type name in vim25: `InvalidLogin`.
     pub kind: String,
-    /// The server's own words.
+    /// Message of the server, in the server's language.
     pub text: String,
 }
 
-/// What can go wrong between here and the source.
+/// Errors of reading a source: a server, a datastore or files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A password in an address would stand in the process list for all to read.
+    /// An address contains a password, which would be visible in the process list.
     #[error("server address contains a password")]
     PasswordInAddress,
     /// The server's address cannot be used.
     #[error("server address {fault}")]
     Address {
-        /// What is wrong with it, as a verb phrase.
+        /// What is wrong with the address, as a verb phrase.
         fault: &'static str,
     },
-    /// A thumbprint does not have the shape of one.
+    /// Text that is not a SHA-1 or SHA-256 thumbprint.
     #[error("'{text}' is not a SHA-1 or SHA-256 thumbprint")]
     Thumbprint {
-        /// What was given.
+        /// Text that the user passed.
         text: String,
     },
     /// A file of certificates cannot be read.
     #[error("reading certificates from {}", path.display())]
     CaFile {
-        /// The file.
+        /// Path of the PEM file.
         path: PathBuf,
-        /// What the system or the parser said.
+        /// Error of the operating system or the PEM parser.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// There is no certificate to trust.
+    /// No trusted certificate was found.
     #[error("no trusted certificate found {place}")]
     NoRoots {
-        /// Where there is none: `in FILE`, `on this system`.
+        /// Place that was searched: `in FILE`, `on this system`.
         place: String,
     },
-    /// The TLS client could not be set up.
+    /// Setting up the TLS client failed.
     #[error("setting up TLS")]
     Tls(#[source] rustls::Error),
-    /// The HTTP client could not be set up.
+    /// Setting up the HTTP client failed.
     #[error("setting up the HTTP client")]
     HttpClient(#[source] reqwest::Error),
-    /// The server's certificate is not the pinned one.
+    /// The server's certificate does not match the pinned thumbprint.
     #[error("certificate of {host} has thumbprint {seen}, expected {expected}")]
     WrongThumbprint {
-        /// Host and port.
+        /// Host and port of the server.
         host: String,
-        /// The pin.
+        /// Pinned thumbprint.
         expected: String,
-        /// The thumbprint of the certificate shown, by the same algorithm.
+        /// Thumbprint of the server's certificate, by the algorithm of the pin.
         seen: String,
     },
     /// The server's certificate is not trusted.
     #[error("certificate of {host} is not trusted")]
     Untrusted {
-        /// Host and port.
+        /// Host and port of the server.
         host: String,
-        /// SHA-256 thumbprint of the certificate shown.
+        /// SHA-256 thumbprint of the server's certificate.
         seen: String,
-        /// What is wrong with it.
+        /// Reason why the certificate is not trusted.
         source: CertificateFault,
     },
-    /// The server could not be reached, or broke the connection.
+    /// The server is unreachable, or closed the connection.
     #[error("calling {method} on {host}")]
     Call {
-        /// The SOAP method.
+        /// SOAP method that was called.
         method: &'static str,
-        /// Host and port.
+        /// Host and port of the server.
         host: String,
-        /// What the HTTP client said.
+        /// Error of the HTTP client.
         source: reqwest::Error,
     },
-    /// The server answered with an HTTP status and without SOAP.
+    /// The server returned an HTTP status without a SOAP body.
     #[error("calling {method} on {host}: server answered HTTP {status}")]
     Status {
-        /// The SOAP method.
+        /// SOAP method that was called.
         method: &'static str,
-        /// Host and port.
+        /// Host and port of the server.
         host: String,
-        /// The HTTP status.
+        /// HTTP status code.
         status: u16,
     },
-    /// An answer that is no SOAP, or lacks what it must have.
+    /// A reply that is not SOAP, or lacks a required element.
     #[error("invalid answer to {method}: {reason}")]
     Reply {
-        /// The SOAP method.
+        /// SOAP method that was called.
         method: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the reply.
         reason: String,
     },
-    /// The server refused a call.
+    /// The server rejected a call.
     #[error("calling {method}")]
     Refused {
-        /// The SOAP method.
+        /// SOAP method that was called.
         method: &'static str,
-        /// The server's fault.
+        /// Fault that the server returned.
         source: Fault,
     },
-    /// Login refused.
+    /// The server rejected the login.
     #[error("logging in as {username}")]
     Login {
-        /// Who.
+        /// User name of the login.
         username: String,
-        /// The server's fault.
+        /// Fault that the server returned.
         source: Fault,
     },
-    /// The session ended on the server's side.
+    /// The session ended on the server.
     #[error("calling {method}: the session has ended")]
     SessionEnded {
-        /// The SOAP method.
+        /// SOAP method that was called.
         method: &'static str,
     },
-    /// No VM by that name, path or moref.
+    /// No VM has this name, path or moref.
     #[error("no VM '{selector}' found")]
     NotFound {
-        /// What was asked for.
+        /// Selector that the user passed.
         selector: String,
         /// Inventory paths of VMs with similar names.
         near: Vec<String>,
     },
-    /// Several VMs by that name.
+    /// Several VMs have this name.
     #[error("'{selector}' matches {} VMs: {}", paths.len(), paths.join(", "))]
     Ambiguous {
-        /// What was asked for.
+        /// Selector that the user passed.
         selector: String,
-        /// Inventory path and moref of each.
+        /// Inventory path and moref of each VM.
         paths: Vec<String>,
     },
-    /// The VM cannot be exported as it is.
+    /// The VM cannot be exported in its current state.
     #[error("{vm} cannot be exported: {obstacle}")]
     Obstacle {
         /// Name of the VM.
         vm: String,
-        /// Why.
+        /// Reason, with its remedy.
         obstacle: ExportBlocker,
     },
-    /// A task of the server failed.
+    /// A task on the server failed.
     #[error("{action}")]
     Task {
-        /// What was being done, as a gerund: `powering off web01`.
+        /// The action, as a gerund: `powering off web01`.
         action: String,
-        /// The server's fault.
+        /// Fault of the task.
         source: Fault,
     },
-    /// What is to follow the migration cannot be done to the VM.
+    /// A `--source-after` step cannot be done on this VM.
     #[error("--source-after {step}: {reason}")]
     CannotFollow {
-        /// What was asked for: `rename:-old`.
+        /// Step that the user passed: `rename:-old`.
         step: String,
-        /// Why, as a clause.
+        /// Reason, as a clause.
         reason: String,
     },
-    /// The login may not do what the flags ask for.
+    /// The login lacks privileges that the flags need.
     #[error("{username} lacks the privilege{} {}", if lacking.len() == 1 { "" } else { "s" }, lacking.join(", "))]
     LacksPrivileges {
-        /// Who.
+        /// User name of the login.
         username: String,
-        /// Which, and on what, one each: `VApp.Export on web01`.
+        /// Each missing privilege with its object: `VApp.Export on web01`.
         lacking: Vec<String>,
-        /// Kinds of use for `hyperexport role --for`.
+        /// Values for `hyperexport role --for`.
         uses: String,
     },
-    /// Something did not happen in time.
+    /// An action did not finish in time.
     #[error("{action}: not finished within {}", humantime::format_duration(*after))]
     TimedOut {
-        /// What was being done, as a gerund.
+        /// The action, as a gerund.
         action: String,
-        /// The limit.
+        /// Time limit that was exceeded.
         after: Duration,
     },
-    /// Nothing in the guest can be told to shut it down.
+    /// VMware Tools are not running, so the guest cannot be shut down from outside.
     #[error("VMware Tools are not running in {vm}: its guest cannot be shut down from outside")]
     NoTools {
         /// Name of the VM.
         vm: String,
     },
-    /// Nothing in the guest can be told to bring it to rest.
+    /// VMware Tools are not running, so the guest cannot be quiesced.
     #[error("VMware Tools are not running in {vm}: its guest cannot be quiesced for the snapshot")]
     CannotRest {
         /// Name of the VM.
         vm: String,
     },
-    /// The guest was told to shut down, and its VM is still on.
+    /// The guest was asked to shut down, and the VM is still on.
     #[error("{vm} did not shut down within {}", humantime::format_duration(*after))]
     StillOn {
         /// Name of the VM.
         vm: String,
-        /// How long that was waited for.
+        /// Time for which the shutdown was awaited.
         after: Duration,
     },
     /// The export lease was not granted, or was revoked.
     #[error("export lease was lost")]
     Lease(#[source] Fault),
-    /// The lease's keeper stopped because nothing moved any more.
+    /// The export lease was given up because no bytes arrived any more.
     #[error("export lease stalled: nothing arrived for {}", humantime::format_duration(*after))]
     Stalled {
-        /// How long.
+        /// Time without any received byte.
         after: Duration,
     },
-    /// The lease offers no address for a disk of the VM.
+    /// The lease offers no URL for a disk of the VM.
     #[error("exporting {disk} ({device}): the server offers no download of this disk")]
     NoUrl {
-        /// Our id of it.
+        /// Id of the disk in the export.
         disk: DiskId,
-        /// Controller and unit.
+        /// Controller and unit of the disk.
         device: String,
     },
     /// A disk that cannot be read from its datastore.
     #[error("reading {disk} from its datastore: {reason}")]
     NotFlat {
-        /// The disk.
+        /// Id of the disk.
         disk: DiskId,
-        /// Why, as a clause.
+        /// Reason, as a clause.
         reason: String,
     },
-    /// The VM is not what it was when its export began.
+    /// The VM was started or changed during its export.
     #[error("{vm} was started or changed while its disks were read")]
     Changed {
         /// Name of the VM.
         vm: String,
     },
-    /// A download address that is not one.
+    /// The lease's URL of a disk is invalid.
     #[error("download address of {disk} {fault}")]
     DeviceUrl {
-        /// The disk.
+        /// Id of the disk.
         disk: DiskId,
-        /// What is wrong with it, as a verb phrase.
+        /// What is wrong with the URL, as a verb phrase.
         fault: &'static str,
     },
-    /// What lies there is no VM, or not one that can be taken.
+    /// A path that does not contain a VM, or contains a VM that cannot be exported.
     #[error("{} is not usable: {reason}", path.display())]
     Unusable {
-        /// What lies there.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason, as a clause.
         reason: Flaw,
     },
     /// A file that is only a part of a disk.
     #[error("{} is a part of {}", path.display(), of_descriptor(descriptor.as_deref()))]
     PartOfDisk {
-        /// The file.
+        /// Path of the part.
         path: PathBuf,
-        /// What describes the whole disk, if it lies beside the part.
+        /// Path of the disk's descriptor, if the descriptor is in the same directory.
         descriptor: Option<PathBuf>,
     },
-    /// An image that is another thing than its name says.
+    /// An image whose content does not match its name.
     #[error("{} is named as {told}, but its content is {}", path.display(), look(*found))]
     OtherFormat {
-        /// The image.
+        /// Path of the image.
         path: PathBuf,
-        /// The format that the name tells.
+        /// Format according to the name.
         told: DiskFormat,
-        /// What the content looks like.
+        /// Kind detected from the content.
         found: Kind,
     },
-    /// A packed disk that becomes longer than its disk can be.
+    /// A packed disk whose image exceeds the size of the disk.
     #[error("{} is longer than a disk of {capacity} bytes can be, the size by {by}", path.display())]
     TooLong {
-        /// The disk in its package.
+        /// Path of the disk in its package.
         path: PathBuf,
         /// Size of the disk, in bytes.
         capacity: u64,
-        /// Who says so: `its package`, `its own header`.
+        /// Source of the size: `its package`, `its own header`.
         by: &'static str,
     },
-    /// An archive without an OVF, which holds a VM of another kind.
+    /// An archive that contains a VM, but no OVF.
     #[error("{} contains '{name}' and no OVF", path.display())]
     Packed {
-        /// The archive.
+        /// Path of the archive.
         path: PathBuf,
-        /// What it holds.
+        /// Name of the member that describes the VM.
         name: String,
     },
-    /// A disk is to be converted while it is read, and cannot be.
+    /// A disk has to be converted while it is read, and cannot be.
     #[error("converting {} during the export: {reason}", path.display())]
     NotStreamable {
-        /// The disk's file.
+        /// Path of the disk's file.
         path: PathBuf,
-        /// Why, as a clause.
+        /// Reason, as a clause.
         reason: String,
     },
-    /// A package of several VMs, and none was named, or none of them.
+    /// A package contains several VMs, and the user named none or an unknown one.
     #[error("{} contains several VMs: {}", path.display(), names.join(", "))]
     WhichVm {
-        /// The package.
+        /// Path of the package.
         path: PathBuf,
-        /// Its VMs.
+        /// Names of the VMs in the package.
         names: Vec<String>,
     },
-    /// Cards of the user's for a VM that has cards.
+    /// `--nic` was passed for a VM that has network cards.
     #[error("--nic conflicts with the {count} network cards that {vm} has")]
     HasNics {
-        /// The VM's name.
+        /// Name of the VM.
         vm: String,
-        /// How many it has.
+        /// Number of network cards of the VM.
         count: usize,
     },
-    /// A file whose name does not tell what it is.
+    /// A file whose name has no known extension.
     #[error("format of {} is unknown: the file is not an OVA, and its name has no known extension", path.display())]
     UnknownFormat {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A file of a package is not what the package says.
+    /// A file of a package does not match its checksum in the package.
     #[error(
         "{algorithm} checksum of '{file}' in {} is {found}, the package says {expected}",
         path.display()
     )]
     WrongSum {
-        /// The package.
+        /// Path of the package.
         path: PathBuf,
-        /// Its file.
+        /// Name of the file in the package.
         file: String,
-        /// How the sum is made.
+        /// Name of the hash algorithm.
         algorithm: &'static str,
-        /// What the package says.
+        /// Checksum in the package, in hexadecimal.
         expected: String,
-        /// What was read.
+        /// Checksum of the file as read, in hexadecimal.
         found: String,
     },
-    /// The sums of a package cannot be compared with.
+    /// The checksums of a package cannot be verified.
     #[error("checking the checksums of {}: {reason}", path.display())]
     Sums {
-        /// The package.
+        /// Path of the package.
         path: PathBuf,
-        /// What is wrong with them, as a clause.
+        /// Reason, as a clause.
         reason: String,
     },
-    /// Tags were asked for, and the server has none.
+    /// Tags were requested, and the server does not support them.
     #[error("{host} has no tags: it offers no REST API")]
     NoTags {
-        /// Host and port.
+        /// Host and port of the server.
         host: String,
     },
-    /// A file of that name lies there already.
+    /// A file of this name exists already.
     #[error("{} exists already", path.display())]
     Exists {
-        /// The file.
+        /// Path of the existing file.
         path: PathBuf,
     },
-    /// Another run writes the same file.
+    /// Another run is writing the same file.
     #[error("{} is being written by another run", path.display())]
     Busy {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// Something with a file.
+    /// An I/O error on a file.
     #[error("{action} {}", path.display())]
     File {
-        /// What was being done, as a gerund: `creating`.
+        /// The action, as a gerund: `creating`.
         action: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A disk did not arrive whole.
+    /// A disk is truncated or differs from the server's disk.
     #[error("downloading {disk}")]
     Download {
-        /// The disk.
+        /// Id of the disk.
         disk: DiskId,
-        /// What happened to it.
+        /// Reason why the download failed.
         source: Broken,
     },
-    /// A mistake in this program.
+    /// A bug: a thread panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
     /// The run was cancelled.
@@ -392,8 +392,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may well succeed a moment later. One that took too long has tried
-    /// patience enough.
+    /// Whether the same call may succeed if it is repeated. A call that timed out is not repeated.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Call { source, .. } => !source.is_timeout(),
@@ -402,8 +401,8 @@ impl Error {
         }
     }
 
-    /// Whether a session or a lease was lost that may be had again. A disk under way is lost with
-    /// it, those that are whole are not.
+    /// Whether a session or a lease was lost that can be replaced by a new one. The loss affects
+    /// the disks in progress, not the finished ones.
     pub(super) fn is_loss(&self) -> bool {
         match self {
             Self::SessionEnded { .. } => true,
@@ -424,7 +423,7 @@ fn of_descriptor(descriptor: Option<&Path>) -> String {
     )
 }
 
-/// What a file looks like, in words.
+/// Name of a file's detected kind, for messages.
 fn look(kind: Kind) -> String {
     match kind {
         Kind::Disk(format) => format.to_string(),
@@ -434,7 +433,6 @@ fn look(kind: Kind) -> String {
 }
 
 impl Fault {
-    /// Whether it is of the type `kind`.
     pub(super) fn is(&self, kind: &str) -> bool {
         self.kind == kind
     }

@@ -1,52 +1,55 @@
-//! What keeps a VM from being exported, in words.
+//! Reasons why a VM cannot be exported.
 
 use std::fmt;
 
 use crate::model::{DOMAIN_ARCH, SourceVm, emulates};
 
-/// A reason why a VM cannot be exported as it is. Displayed as a clause: `it is powered on`.
+/// Reason why a VM cannot be exported in its current state. Displayed as a clause: `it is powered
+/// on`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ExportBlocker {
-    /// Its configuration cannot be read: orphaned or inaccessible, or no right to read it.
+    /// The VM's configuration cannot be read: the VM is orphaned or inaccessible, or the login
+    /// lacks the privilege.
     NoConfiguration {
-        /// Whether a right is lacking.
+        /// Whether the login lacks the privilege.
         denied: bool,
     },
-    /// Its host is not connected.
+    /// The VM's host is not connected.
     Disconnected {
-        /// `runtime.connectionState`.
+        /// Value of `runtime.connectionState`.
         state: String,
     },
-    /// It or one of its disks is encrypted, or it has a virtual TPM, which encrypts it.
+    /// The VM or one of its disks is encrypted, or the VM has a virtual TPM, which implies
+    /// encryption.
     Encrypted {
         /// Whether a virtual TPM is the reason.
         vtpm: bool,
     },
-    /// A disk is a raw device of the storage.
+    /// A disk is a raw device mapping.
     RawDevice {
-        /// The disk's label.
+        /// Label of the disk.
         disk: String,
     },
-    /// A disk is left out of snapshots and exports.
+    /// A disk is independent: snapshots and exports omit it.
     Independent {
-        /// The disk's label.
+        /// Label of the disk.
         disk: String,
     },
-    /// It has no disk at all.
+    /// The VM has no disk.
     NoDisk,
-    /// Suspended: memory and disks belong together.
+    /// The VM is suspended: its disks are only consistent together with its memory.
     Suspended,
-    /// It runs.
+    /// The VM is running.
     PoweredOn,
-    /// vSphere itself has disabled the call.
+    /// vSphere has disabled the export method for this VM.
     Disabled {
-        /// Whether it is a template.
+        /// Whether the VM is a template.
         template: bool,
     },
-    /// No domain can be made of it here, although it can be exported: its processors are others.
+    /// The VM can be exported, but this host cannot run it: the guest's CPU architecture differs.
     Architecture {
-        /// The guest's, in libvirt's words.
+        /// The guest's architecture by its libvirt name.
         guest: String,
     },
 }
@@ -78,7 +81,7 @@ impl fmt::Display for ExportBlocker {
 }
 
 impl ExportBlocker {
-    /// What to do about it.
+    /// Remedy for this blocker, as an instruction to the user.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoConfiguration { denied: true } => "give the user System.Read on the VM",
@@ -111,12 +114,13 @@ impl ExportBlocker {
 }
 
 impl ExportBlocker {
-    /// Whether it keeps the VM from being exported; else only from becoming a domain.
+    /// Whether the blocker prevents the export; otherwise it only prevents the definition of a
+    /// domain.
     pub fn stops_export(&self) -> bool {
         !matches!(self, Self::Architecture { .. })
     }
 
-    /// What keeps `vm` from becoming a domain.
+    /// The blocker that prevents the definition of a domain from `vm`.
     pub(super) fn of_domain(vm: &SourceVm) -> Option<Self> {
         let guest = vm.arch.clone().filter(|arch| !emulates(DOMAIN_ARCH, arch))?;
         Some(Self::Architecture { guest })

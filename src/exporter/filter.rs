@@ -1,28 +1,28 @@
-//! Which VMs of a list are meant.
+//! Filters a list of VMs.
 
 use glob::{MatchOptions, Pattern};
 
 use super::VmSummary;
 use crate::model::PowerState;
 
-/// What a VM must be to be listed; everything that is given must hold.
+/// Conditions for a VM to be listed, all of which must be met.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Pattern of its name with `*`, `?` and `[…]`, whatever the case.
+    /// Pattern of the VM's name with `*`, `?` and `[…]`, ignoring case.
     pub name: Option<Pattern>,
-    /// The folder that it is in or below: an inventory path such as `/DC0/vm/Prod`, or what follows
-    /// the datacenter's `vm` in it, such as `Prod`.
+    /// Folder that contains the VM, directly or indirectly: an inventory path such as
+    /// `/DC0/vm/Prod`, or its part after the datacenter's `vm`, such as `Prod`.
     pub folder: Option<String>,
-    /// Whether it runs.
+    /// Power state of the VM.
     pub power: Option<PowerState>,
-    /// Names and values of its custom attributes.
+    /// Names and values of the VM's custom attributes.
     pub attributes: Vec<(String, String)>,
-    /// Its tags, as `NAME` or `CATEGORY=NAME`.
+    /// Tags of the VM, as `NAME` or `CATEGORY=NAME`.
     pub tags: Vec<String>,
 }
 
 impl Filter {
-    /// Whether `vm` is meant.
+    /// Whether `vm` meets all conditions.
     pub fn takes(&self, vm: &VmSummary) -> bool {
         let any_case = MatchOptions {
             case_sensitive: false,

@@ -1,4 +1,4 @@
-//! Disks that are whole before their export is: what a killed run leaves for the next one.
+//! Disks that are finished before their export is: an interrupted run leaves them for the next one.
 
 use std::io;
 use std::path::Path;
@@ -8,33 +8,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ReceivedStream, Sha256Digest};
 
-/// A disk that has arrived and was checked. The name of its file ends with `.part` until the whole
-/// export is there.
+/// A disk that was downloaded and verified. The name of its file ends with `.part` until the entire
+/// export is complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishedDisk {
-    /// Which disk of the VM.
+    /// Id of the disk in its VM.
     pub id: DiskId,
-    /// Size that the guest sees.
+    /// Size that the guest sees, in bytes.
     pub capacity: ByteSize,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub file_size: ByteSize,
-    /// Sum of the file.
+    /// SHA-256 checksum of the file.
     pub sha256: Sha256Digest,
-    /// Hash of the content of the disk, where it is known.
+    /// Hash of the disk's content; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sha256Digest>,
-    /// What it was made of while it arrived, if it was.
+    /// The stream that the file was converted from; `None` if the file is the stream itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<ReceivedStream>,
-    /// VMware's UUID of it, where what it was made of told one.
+    /// VMware's UUID of the disk, if the received stream contained it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Why the server did not confirm it, if it did not.
+    /// Reason why the server did not confirm the checksum; `None` if it did.
     pub unverified: Option<String>,
 }
 
 impl FinishedDisk {
-    /// The disk as a part of its export.
+    /// Converts to the disk of an export in the file `path`.
     pub fn exported(self, path: &Path, format: DiskFormat) -> ExportedDisk {
         ExportedDisk {
             id: self.id,
@@ -48,7 +48,7 @@ impl FinishedDisk {
         }
     }
 
-    /// Reports it; an export goes on where nobody could note it.
+    /// Reports the disk to `note`. An error of `note` does not end the export.
     pub async fn report(&self, note: Option<OnFinished<'_>>) {
         if let Some(note) = note
             && let Err(error) = note(self).await
@@ -58,9 +58,9 @@ impl FinishedDisk {
     }
 }
 
-/// Called for every disk as it becomes complete, on the runtime's only thread: what waits for the
-/// storage is in the [`Note`].
+/// Callback for every disk that is finished. It runs on the runtime's only thread, so that anything
+/// that waits for the storage belongs into the [`Note`].
 pub type OnFinished<'a> = &'a (dyn Fn(&FinishedDisk) -> Note + Sync);
 
-/// Ends once a disk is durably noted.
+/// Future that ends once the disk is durably recorded.
 pub type Note = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;

@@ -1,34 +1,34 @@
-//! Doors for `make fuzz`: what reads foreign bytes, alone.
+//! Entry points for `make fuzz`, one for each parser of foreign bytes.
 
 use super::files::fuzzing as files;
 use super::vsphere;
 
-/// The members of an archive.
+/// Fuzzes the reader of archives.
 pub fn archive(bytes: &[u8]) {
     files::archive(bytes);
 }
 
-/// A package as an archive in a file, down to where its disks are.
+/// Fuzzes the reader of a package in an archive file, up to the location of its disks.
 pub fn package(path: &std::path::Path) {
     files::package(path);
 }
 
-/// An OVF descriptor, or a file of sums.
+/// Fuzzes the parsers of OVF descriptors and of checksum files.
 pub fn ovf(bytes: &[u8]) {
     files::ovf(&String::from_utf8_lossy(bytes));
 }
 
-/// A VMX file.
+/// Fuzzes the parser of VMX files.
 pub fn vmx(bytes: &[u8]) {
     files::vmx(&String::from_utf8_lossy(bytes));
 }
 
-/// The variables of a firmware.
+/// Fuzzes the parser of firmware variables.
 pub fn nvram(bytes: &[u8]) {
     super::nvram::lost(bytes);
 }
 
-/// A reply of vSphere.
+/// Fuzzes the parser of vSphere's replies.
 pub fn soap(bytes: &[u8]) {
     vsphere::fuzz(&String::from_utf8_lossy(bytes));
 }

@@ -1,17 +1,17 @@
-//! What the words that a source has for a guest tell: its family and its architecture.
+//! Derives a guest's family and architecture from the names that sources use.
 //!
-//! The words are the ids of VMware (vim25, `VirtualMachineGuestOsIdentifier` of vSphere 8.0 U3; the
-//! VMX's `guestOS`), those of VirtualBox (`VBoxManage list ostypes`) and names for people.
+//! The names are the ids of VMware (vim25, `VirtualMachineGuestOsIdentifier` of vSphere 8.0 U3; the
+//! VMX's `guestOS`), those of VirtualBox (`VBoxManage list ostypes`), and display names.
 
 use crate::model::{OsFamily, normal_arch};
 
-/// Parts of a word that stand for Linux wherever they are in the word: `other5xLinux64Guest`.
+/// Parts of a word that mean Linux anywhere in the word: `other5xLinux64Guest`.
 const LINUX_PARTS: [&str; 10] = [
     "centos", "debian", "fedora", "kylin", "linux", "mandriva", "photon", "redhat", "suse",
     "ubuntu",
 ];
 
-/// Beginnings of words that stand for Linux. Most ids of Linux do not say "linux".
+/// Prefixes of words that mean Linux. Most ids of Linux do not contain "linux".
 const LINUX_BEGINNINGS: [&str; 29] = [
     "alma",
     "alpine",
@@ -44,12 +44,12 @@ const LINUX_BEGINNINGS: [&str; 29] = [
     "xandros",
 ];
 
-/// Parts of a word that stand for neither Linux nor Windows, although other words beside it may:
+/// Parts of a word that mean neither Linux nor Windows, although other words of the name may:
 /// `Oracle Solaris`.
 const OTHERS: [&str; 2] = ["bsd", "solaris"];
 
-/// Beginnings of words that stand for Windows, beside `windows` and `win` with a number. Those of
-/// vSphere begin with `win`; `longhorn` (Server 2008), `whistler` (XP) and `nt4` are of VMX files.
+/// Prefixes of words that mean Windows, besides `windows` and `win` with a number. Those of vSphere
+/// begin with `win`; `longhorn` (Server 2008), `whistler` (XP) and `nt4` are from VMX files.
 const WINDOWS_BEGINNINGS: [&str; 11] = [
     "longhorn",
     "nt4",
@@ -64,8 +64,8 @@ const WINDOWS_BEGINNINGS: [&str; 11] = [
     "winxp",
 ];
 
-/// The guest's family: what VMware Tools report in `guest.guestFamily`, else what the first of
-/// `words` tells that tells any.
+/// The guest's family: by `guest.guestFamily`, which VMware Tools report, else by the first of
+/// `words` with a known family.
 pub(super) fn os_family(guest_family: &str, words: &[&str]) -> OsFamily {
     match guest_family {
         "linuxGuest" => OsFamily::Linux,
@@ -100,8 +100,8 @@ fn family_of_word(word: &str) -> OsFamily {
     }
 }
 
-/// The guest's architecture in libvirt's words, as the first of `words` tells it that tells any. An
-/// id for 32 bits says no number, as an id without a meaning does: nothing is told then.
+/// The guest's architecture by its libvirt name, from the first of `words` with a known one. Ids of
+/// 32-bit guests contain no number, like ids without a meaning: both yield `None`.
 pub(super) fn arch(words: &[&str]) -> Option<String> {
     words.iter().find_map(|text| arch_of(text)).map(str::to_owned)
 }
@@ -121,31 +121,32 @@ fn arch_of(text: &str) -> Option<&'static str> {
     }
     let is_64 = |word: &str| {
         let number = word.strip_suffix("guest").unwrap_or(word);
-        // `rhel9` ends with a version; the width of a word stands alone or after letters.
+        // `rhel9` ends with a version; the word width stands alone or after letters.
         number.ends_with("64") && !number.ends_with("ia64") || word == "otherguest64"
     };
     has(&is_64).then_some("x86_64")
 }
 
-/// The words of a text in lower case.
+/// The words of a text, in lower case.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-/// What VMware Tools wrote about the guest (`guestOS.detailed.data`, `guestInfo.detailed.data`):
-/// `architecture='X86' bitness='64' familyName='Linux' prettyName='Debian GNU/Linux 12' …`.
+/// Facts about the guest that VMware Tools wrote (`guestOS.detailed.data`,
+/// `guestInfo.detailed.data`): `architecture='X86' bitness='64' familyName='Linux'
+/// prettyName='Debian GNU/Linux 12' …`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Detailed<'a> {
-    /// `Debian GNU/Linux 12 (bookworm)`; empty when it is not told.
+    /// `Debian GNU/Linux 12 (bookworm)`; empty if absent.
     pub(super) pretty_name: &'a str,
-    /// `Linux`, `Windows`; empty when it is not told.
+    /// `Linux`, `Windows`; empty if absent.
     pub(super) family: &'a str,
     architecture: &'a str,
     bitness: &'a str,
 }
 
 impl<'a> Detailed<'a> {
-    /// Reads the text; what is not in it stays empty.
+    /// Parses the text; absent fields stay empty.
     pub(super) fn read(text: &'a str) -> Self {
         let value = |key: &str| {
             let (_, rest) = text.split_once(&format!("{key}='"))?;
@@ -159,7 +160,7 @@ impl<'a> Detailed<'a> {
         }
     }
 
-    /// The architecture in libvirt's words.
+    /// The architecture by its libvirt name.
     pub(super) fn arch(self) -> Option<String> {
         let name = self.architecture.to_lowercase();
         Some(match (name.as_str(), self.bitness) {
@@ -176,7 +177,7 @@ impl<'a> Detailed<'a> {
 mod tests {
     use super::*;
 
-    /// vSphere 8.0 U3 and the VMX's own names, by family.
+    /// Guest ids of vSphere 8.0 U3 and of VMX files, by family.
     const WINDOWS: &str = "
         win31Guest win95Guest win98Guest winMeGuest winNTGuest win2000ProGuest win2000ServGuest
         win2000AdvServGuest winXPHomeGuest winXPProGuest winXPPro64Guest winNetWebGuest
@@ -238,7 +239,7 @@ mod tests {
         otherGuest otherGuest64
         dos os2 os2experimental freeBSD13-64 solaris11-64 netware6 darwin21-64 vmkernel7 openserver6
         unixware7 other other-64 arm-freebsd14-64 arm-other-64";
-    /// The families of VirtualBox 7.1.
+    /// The OS types of VirtualBox 7.1, by family.
     const VIRTUALBOX: [(OsFamily, &str); 3] = [
         (
             OsFamily::Windows,

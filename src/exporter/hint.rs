@@ -1,5 +1,4 @@
-//! What to type or do next after an error, apart from the errors themselves: they say what is so,
-//! this says what helps.
+//! Hints: commands and steps that fix an error. The error itself only states the cause.
 
 use std::io::ErrorKind;
 
@@ -76,7 +75,7 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// What to do about the address and the certificate of a server.
+    /// Hint for errors of a server's address or certificate.
     fn of_connection(&self) -> Option<String> {
         let hint = match self {
             Self::PasswordInAddress => {
@@ -106,7 +105,7 @@ impl Error {
         Some(hint)
     }
 
-    /// What to do about what lies in files.
+    /// Hint for errors of files.
     fn of_files(&self) -> Option<String> {
         let hint = match self {
             Self::Unusable { reason, .. } => return of_image(reason).map(str::to_owned),
@@ -138,7 +137,7 @@ impl Error {
     }
 }
 
-/// What to do about an image that cannot be taken as it is.
+/// Hint for an image that cannot be exported in its state.
 fn of_image(flaw: &Flaw) -> Option<&'static str> {
     Some(match flaw {
         Flaw::NamesAParent => "delete or consolidate the VM's snapshots at its source first",
@@ -157,7 +156,7 @@ fn of_image(flaw: &Flaw) -> Option<&'static str> {
     })
 }
 
-/// How to say what an image is whose name says something else than its content.
+/// Hint how to pass the format of an image whose content does not match its name.
 fn of_format(told: DiskFormat, found: Kind) -> String {
     let raw = "pass --source-format raw if these bytes are the disk itself";
     match found {
@@ -173,7 +172,7 @@ fn of_format(told: DiskFormat, found: Kind) -> String {
 }
 
 impl Error {
-    /// What to do about a guest that does not shut down, or come to rest.
+    /// Hint for a guest that cannot be shut down or quiesced.
     fn of_running_guest(&self) -> &'static str {
         match self {
             Self::CannotRest { .. } => {

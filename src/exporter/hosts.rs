@@ -1,22 +1,22 @@
-//! Where ESXi hosts are reached. Leases name them as vCenter knows them, which behind a NAT or
-//! without its DNS does not lead there.
+//! Addresses of ESXi hosts. Leases name the hosts as vCenter knows them; behind a NAT or without
+//! vCenter's DNS these names do not resolve correctly.
 
 use std::str::FromStr;
 
 use url::Url;
 
-/// One host, as `esx1.example.com=10.0.0.5` or `esx1.example.com=gateway:8443`.
+/// Address of one host, as `esx1.example.com=10.0.0.5` or `esx1.example.com=gateway:8443`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostMapping {
-    /// Its name in leases, in lower case.
+    /// Name of the host in leases, in lower case.
     name: String,
-    /// What is reached instead.
+    /// URL to connect to instead.
     address: Url,
-    /// Its port, if one was named.
+    /// Port, if the mapping has one.
     port: Option<u16>,
 }
 
-/// All of them.
+/// All mappings of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostMap(pub Vec<HostMapping>);
 
@@ -31,19 +31,19 @@ impl FromStr for HostMapping {
         if !address.has_host() || !is_address || name.is_empty() {
             return Err(wrong());
         }
-        // The usual one is dropped by the parser.
+        // The URL parser drops the default port.
         let port = text.ends_with(":443").then_some(443).or(address.port());
         Ok(Self { name: name.to_ascii_lowercase(), address, port })
     }
 }
 
 impl HostMap {
-    /// Whether the host of `url` is one of them.
+    /// Whether the host of `url` has a mapping.
     pub(super) fn names(&self, url: &Url) -> bool {
         self.0.iter().any(|one| Some(one.name.as_str()) == url.host_str())
     }
 
-    /// Leads `url` to where its host is reached. A port that the map does not name stays.
+    /// Replaces the host of `url` by its address. Without a port in the mapping, the port stays.
     ///
     /// # Errors
     /// What is wrong with the address, as a verb phrase.
@@ -58,7 +58,7 @@ impl HostMap {
     }
 }
 
-/// Hosts that a lease may name: this one, and those whose names end so.
+/// Hosts that a lease may name: the host of this name, and hosts in this domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSuffix(String);
 
@@ -67,7 +67,7 @@ impl FromStr for HostSuffix {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "write it as a domain, a host or an address".to_owned();
-        // As names in leases are read.
+        // Parsed as the names in leases are.
         let host = text.strip_prefix('.').unwrap_or(text);
         let url = Url::parse(&format!("https://{host}/")).map_err(|_| wrong())?;
         let is_host = url.path() == "/" && url.username().is_empty() && url.port().is_none();
@@ -76,12 +76,12 @@ impl FromStr for HostSuffix {
     }
 }
 
-/// All of them; none for hosts of any name.
+/// Allowed suffixes of NFC hosts; empty if any host is allowed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NfcHosts(pub Vec<HostSuffix>);
 
 impl NfcHosts {
-    /// Whether disks may be fetched from the host of `url`.
+    /// Whether disks may be downloaded from the host of `url`.
     pub(super) fn allow(&self, url: &Url) -> bool {
         let host = url.host_str().unwrap_or_default();
         let is_below = |suffix: &str| {
@@ -133,7 +133,7 @@ mod tests {
         for host in bad.into_iter().chain(["1.10.0.0.5.evil", "localhost", "127.0.0.1"]) {
             assert!(!allows(&list, host), "{host}");
         }
-        // The end of an address is no domain.
+        // A suffix of an IP address is not a domain.
         assert!(!allows(&read(&["0.0.5"]), "10.0.0.5"));
         for text in ["", ".", "a/b", "a:902", "u@h", "https://h"] {
             assert!(text.parse::<HostSuffix>().is_err(), "{text}");

@@ -1,18 +1,18 @@
-//! How VMware writes down the identity of a VM, and what its guest reads of it.
+//! How VMware stores the identity of a VM, and how its guest reads it.
 //!
 //! A UUID is sixteen bytes. SMBIOS 2.6 and newer says that the first three groups of its text are
-//! read with the least byte first; VMware's own text (`uuid.bios`, `config.uuid`) is in the order
-//! of the bytes. So guests of hardware version 13 and newer, whose SMBIOS is 2.7, show another text
-//! than vCenter does (VMware KB 53609). Windows swaps in any case, Linux looks at the version of
-//! SMBIOS. QEMU writes SMBIOS 2.8 and newer, and swaps when it writes.
+//! read in little-endian order; VMware's own text (`uuid.bios`, `config.uuid`) is in the order of
+//! the bytes. So guests of hardware version 13 and newer, whose SMBIOS is 2.7, show another text
+//! than vCenter does (VMware KB 53609). Windows always swaps; Linux swaps by the version of SMBIOS.
+//! QEMU writes SMBIOS 2.8 and newer, and swaps when it writes.
 
 use crate::model::{Board, OsFamily, SmbiosText};
 
 /// First hardware version whose SMBIOS is newer than 2.6.
 const SWAPPED_FROM: u32 = 13;
 
-/// The bytes of a UUID, in the order of its hexadecimal digits; nothing for a text that is none, or
-/// that stands for none (all digits alike).
+/// The bytes of a UUID, in the order of its hexadecimal digits; `None` for an invalid UUID and for
+/// a placeholder (all digits equal).
 fn bytes(text: &str) -> Option<[u8; 16]> {
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
     let rest = text.bytes().filter(|byte| !byte.is_ascii_hexdigit());
@@ -24,14 +24,14 @@ fn bytes(text: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes)
 }
 
-/// The text of a UUID of these bytes.
+/// The UUID with these bytes, as text.
 fn uuid(bytes: [u8; 16]) -> String {
     let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
     groups.join("-")
 }
 
-/// With the first three groups in the other order of bytes.
+/// Swaps the byte order of the first three groups.
 fn swapped(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes[..4].reverse();
     bytes[4..6].reverse();
@@ -39,8 +39,8 @@ fn swapped(mut bytes: [u8; 16]) -> [u8; 16] {
     bytes
 }
 
-/// The identity of a VM, by its BIOS UUID, the version of its virtual hardware, and the two numbers
-/// of its generation.
+/// The identity of a VM, from its BIOS UUID, its virtual hardware version, and the two numbers of
+/// its generation id.
 pub(super) fn board(uuid: &str, family: OsFamily, hardware: &str, low: &str, high: &str) -> Board {
     Board {
         uuid: guest_uuid(uuid, family, hardware),
@@ -50,8 +50,8 @@ pub(super) fn board(uuid: &str, family: OsFamily, hardware: &str, low: &str, hig
     }
 }
 
-/// What the guest of a VM with the BIOS UUID `own` shows as its UUID. `hardware` is the version of
-/// the virtual hardware: `19`, `vmx-19`.
+/// The UUID that the guest of a VM with the BIOS UUID `own` shows. `hardware` is the version of the
+/// virtual hardware: `19`, `vmx-19`.
 fn guest_uuid(own: &str, family: OsFamily, hardware: &str) -> Option<String> {
     let bytes = bytes(own)?;
     let version = hardware.trim_start_matches("vmx-").trim().parse::<u32>();
@@ -60,15 +60,15 @@ fn guest_uuid(own: &str, family: OsFamily, hardware: &str) -> Option<String> {
     Some(uuid(if as_written { bytes } else { swapped(bytes) }))
 }
 
-/// The serial number that VMware makes of the BIOS UUID.
+/// The serial number that VMware derives from the BIOS UUID.
 pub(super) fn serial(own: &str) -> Option<SmbiosText> {
     let pairs = bytes(own)?.map(|byte| format!("{byte:02x}"));
     let value = format!("VMware-{}-{}", pairs[..8].join(" "), pairs[8..].join(" "));
     Some(SmbiosText { table: "system".to_owned(), name: "serial".to_owned(), value })
 }
 
-/// The VM Generation ID of `vm.genid` and `vm.genidX`: two signed numbers of 64 bits, whose bytes,
-/// the least first, are those that the guest reads. As a GUID the first three groups are swapped.
+/// The VM Generation ID from `vm.genid` and `vm.genidX`: two signed 64-bit numbers, whose
+/// little-endian bytes the guest reads. In the GUID's text, the first three groups are swapped.
 fn genid(low: &str, high: &str) -> Option<String> {
     let number = |text: &str| text.trim().parse::<i64>().ok().map(i64::to_le_bytes);
     let (low, high) = (number(low)?, number(high)?);

@@ -1,5 +1,5 @@
-//! A disk that comes from elsewhere, chunk by chunk: its file gets its name when it is whole and
-//! was looked at.
+//! A disk that is received chunk by chunk: its file gets its final name after the disk is complete
+//! and verified.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use crate::image::{self, content::ContentHasher};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportedDisk, ExportedMedium};
 use crate::progress::{Control, Unit};
 
-/// A disk on its way.
+/// A disk that is being received.
 #[derive(Debug)]
 pub struct IncomingDisk {
     part: PartFile,
@@ -26,7 +26,7 @@ pub struct IncomingDisk {
 }
 
 impl IncomingDisk {
-    /// Begins the file of a disk in `directory`. Blocks.
+    /// Creates the file of a disk in `directory`. Blocks.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].
@@ -35,8 +35,8 @@ impl IncomingDisk {
         Ok(Self { part, id: id.clone(), format })
     }
 
-    /// Takes over what a killed run left of it whole, if it is what `whole` says; else nothing is
-    /// left of it. Blocks.
+    /// Reuses the disk that an interrupted run has finished, if the file matches `whole`; otherwise
+    /// the file is removed. Blocks.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Cancelled`], [`Error::File`].
@@ -52,19 +52,19 @@ impl IncomingDisk {
         Ok(part.map(|part| Self { part, id, format }))
     }
 
-    /// What takes its bytes.
+    /// Returns the writer of the disk's bytes, and truncates the file.
     ///
     /// # Errors
-    /// What the system said.
+    /// Errors of the operating system.
     pub fn writer(&self) -> Result<IncomingDiskWriter, Error> {
         let file = self.part.restart().map_err(|source| self.failed("truncating", source))?;
         Ok(IncomingDiskWriter { file, position: 0 })
     }
 
-    /// Looks at what has arrived, which is whole, sums it and hashes its content. Blocks.
+    /// Inspects the complete disk, and computes the file's checksum and the content's hash. Blocks.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it does not stand for itself, [`Error::File`],
+    /// [`Error::Unusable`] when the image needs other files or is invalid, [`Error::File`],
     /// [`Error::Cancelled`].
     pub fn check(&self, cancel: &CancellationToken) -> Result<FinishedDisk, Error> {
         let (path, going) = (self.part.path(), Going::from(cancel));
@@ -85,7 +85,7 @@ impl IncomingDisk {
             if let Some(content) = &mut raw {
                 content.data(block);
             }
-            // A hole that a remote host told may be longer than all that can be summed.
+            // A hole of a remote host may be too long to hash in acceptable time.
             going.check()
         });
         let read = read.map_err(failed)?;
@@ -105,18 +105,18 @@ impl IncomingDisk {
         })
     }
 
-    /// The disk as a part of its export.
+    /// Converts to the disk of an export.
     pub fn exported(&self, whole: FinishedDisk) -> ExportedDisk {
         whole.exported(self.part.target(), self.format)
     }
 
-    /// What lies in a CD-ROM drive as a part of its export.
+    /// Converts to the CD-ROM image of an export.
     pub fn medium(&self, whole: FinishedDisk) -> ExportedMedium {
         let FinishedDisk { id, file_size, sha256, .. } = whole;
         ExportedMedium { id, path: self.part.target().to_owned(), file_size, sha256 }
     }
 
-    /// Gives it its name, lastingly. Blocks.
+    /// Renames the file to its final name, and syncs the directory. Blocks.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::File`].
@@ -125,7 +125,7 @@ impl IncomingDisk {
         self.part.target().parent().map_or(Ok(()), sync_directory)
     }
 
-    /// Removes it. Blocks.
+    /// Removes the file. Blocks.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -141,7 +141,7 @@ impl IncomingDisk {
     }
 }
 
-/// Name of the file of a disk, or of what lies in a CD-ROM drive.
+/// Name of the file of a disk or of a CD-ROM image.
 fn file_name(id: &DiskId, format: DiskFormat) -> String {
     match id.is_of_medium() {
         true => format!("{id}.iso"),
@@ -149,7 +149,7 @@ fn file_name(id: &DiskId, format: DiskFormat) -> String {
     }
 }
 
-/// Takes the bytes of a disk in their order; holes stay holes.
+/// Writes the bytes of a disk in sequence; holes stay holes.
 #[derive(Debug)]
 pub struct IncomingDiskWriter {
     file: File,
@@ -157,20 +157,20 @@ pub struct IncomingDiskWriter {
 }
 
 impl IncomingDiskWriter {
-    /// Bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// What the system said.
+    /// Errors of the operating system.
     pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, self.position)?;
         self.position += bytes.len() as u64;
         Ok(())
     }
 
-    /// So many zeros.
+    /// Appends a hole of `length` bytes.
     ///
     /// # Errors
-    /// What the system said.
+    /// Errors of the operating system.
     pub fn hole(&mut self, length: u64) -> io::Result<()> {
         let end = self.position.checked_add(length);
         self.position = end.ok_or(io::ErrorKind::FileTooLarge)?;

@@ -1,4 +1,4 @@
-//! What every source tells of its VMs, whatever it is.
+//! Facts about VMs that all kinds of source provide.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,38 +9,40 @@ use super::export_blocker::ExportBlocker;
 use crate::exporter::{Error, Streaming};
 use crate::model::{ByteSize, DiskId, ExportFile, PowerState, SourceState, SourceVm};
 
-/// One line of `hyperexport list`.
+/// A VM in the output of `hyperexport list`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VmSummary {
-    /// Display name, decoded.
+    /// Display name, with vSphere's escapes decoded.
     pub name: String,
-    /// Inventory path such as `/DC0/vm/Prod/web01`; absent when a folder above may not be seen.
+    /// Inventory path such as `/DC0/vm/Prod/web01`; absent when the login may not see a parent
+    /// folder.
     pub path: Option<String>,
-    /// `vm-42`.
+    /// Managed object id, such as `vm-42`.
     pub moref: String,
-    /// Whether it runs.
+    /// Power state.
     pub power: PowerState,
-    /// Virtual CPUs; absent, as what follows, when the VM's configuration cannot be read.
+    /// Number of virtual CPUs. Absent, like the next four fields, when the VM's configuration
+    /// cannot be read.
     pub cpu: Option<u32>,
     /// Memory in MiB.
     pub memory_mib: Option<u64>,
-    /// Guest operating system for people: `Ubuntu Linux (64-bit)`.
+    /// Display name of the guest operating system, such as `Ubuntu Linux (64-bit)`.
     pub guest: Option<String>,
     /// Number of disks.
     pub disks: Option<usize>,
-    /// Sum of the disks' capacities in bytes, as the guest sees them.
+    /// Total capacity of the disks in bytes, as the guest sees it.
     pub size: Option<u64>,
-    /// The custom attributes that it has at its source.
+    /// Custom attributes of the VM in vSphere, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub attributes: BTreeMap<String, String>,
-    /// The tags that it has there, where they were asked for.
+    /// Tags of the VM in vCenter, if they were requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
 }
 
 impl VmSummary {
-    /// That of a VM whose facts are all known.
+    /// The summary of a VM whose facts are all known.
     pub fn of(vm: &SourceVm) -> Self {
         Self {
             name: vm.name.clone(),
@@ -58,18 +60,18 @@ impl VmSummary {
     }
 }
 
-/// A tag of a VM.
+/// A tag of a VM in vCenter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tag {
-    /// Its category: `Environment`.
+    /// Category of the tag, such as `Environment`.
     pub category: String,
-    /// Its name: `prod`.
+    /// Name of the tag, such as `prod`.
     pub name: String,
 }
 
 impl Tag {
-    /// Whether `text` means it: `prod`, or `Environment=prod`.
+    /// Whether `text` names this tag: `prod`, or `Environment=prod`.
     pub(in crate::exporter) fn is_meant_by(&self, text: &str) -> bool {
         text == self.name
             || text
@@ -78,47 +80,49 @@ impl Tag {
     }
 }
 
-/// The image of a CD-ROM that an export takes.
+/// A CD-ROM image that an export includes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedMedium {
-    /// `cdrom-0`, …
+    /// Id of the drive: `cdrom-0`, …
     pub id: DiskId,
-    /// Where it lies and stays; `None` of one that is taken out of an archive.
+    /// Path of an image that is used in place; `None` for an image in an archive.
     pub in_place: Option<PathBuf>,
-    /// Its size, as far as that is known; else 0.
+    /// Size in bytes; 0 if unknown.
     pub size: ByteSize,
 }
 
-/// A VM and what is in the way of its export.
+/// A VM, and everything that prevents its export.
 #[derive(Debug, Clone)]
 pub struct Inspected {
-    /// Its facts. Without a configuration that can be read, mostly empty.
+    /// Facts about the VM; mostly empty if its configuration cannot be read.
     pub vm: SourceVm,
-    /// The files that an export writes into its folder.
+    /// The files that an export may write into its directory.
     pub makes: Vec<ExportFile>,
-    /// What lies in its CD-ROM drives and is exported; only packages and libvirt hosts have that.
+    /// CD-ROM images that are exported; only packages and libvirt hosts have them.
     pub media: Vec<ExpectedMedium>,
-    /// Whether its disks are converted while they leave the source; of disks that are missing here
-    /// nobody asked for that.
+    /// Whether each disk is converted while it leaves the source; a missing disk means that no
+    /// conversion was requested.
     pub streaming: Vec<(DiskId, Streaming)>,
-    /// Bytes that an export writes at least, as far as that is known: a lease does not tell.
+    /// Minimum number of bytes that an export writes, if known; a lease does not state it.
     pub least: ByteSize,
-    /// Differs when the VM was reconfigured or started meanwhile; empty when that is unknown.
+    /// Fingerprint that differs when the VM was reconfigured or started in the meantime; empty if
+    /// unknown.
     pub revision: String,
-    /// When the running VM was started, where the source says it.
+    /// Time of the running VM's start, if the source provides it.
     pub boot_time: Option<String>,
-    /// Whether VMware Tools run in the guest, which can then be told to shut down; `None` where the
-    /// source does not say it.
+    /// Whether VMware Tools are running, so that the guest can be shut down; `None` if the source
+    /// does not provide it.
     pub tools: Option<bool>,
-    /// Names of the snapshots that runs of ours took and did not remove, or did not yet.
+    /// Names of snapshots that runs of hyperexport took and have not removed (yet).
     pub snapshots: Vec<String>,
-    /// What is in the way, the gravest first; nothing when it can be exported at once.
+    /// Everything that prevents the export, the most severe first; empty when the VM can be
+    /// exported.
     pub obstacles: Vec<ExportBlocker>,
 }
 
 impl Inspected {
-    /// A VM of which no more is known: of a source that has no snapshots of ours, and of which
-    /// nothing tells whether it runs.
+    /// A VM with defaults for the other facts: no snapshots, no blockers, unknown state of the
+    /// tools.
     pub fn new(vm: SourceVm, makes: Vec<ExportFile>, revision: String) -> Self {
         Self {
             vm,
@@ -134,12 +138,13 @@ impl Inspected {
         }
     }
 
-    /// What is in the way of its export, and what keeps it from becoming a domain.
+    /// Everything that prevents the export, and everything that prevents the definition of a
+    /// domain.
     pub fn all_obstacles(&self) -> Vec<ExportBlocker> {
         self.obstacles.iter().cloned().chain(ExportBlocker::of_domain(&self.vm)).collect()
     }
 
-    /// In which state the VM was found.
+    /// State in which the VM was found.
     pub fn state(&self) -> SourceState {
         SourceState {
             power: self.vm.power,
@@ -148,11 +153,11 @@ impl Inspected {
         }
     }
 
-    /// Whether the VM can be exported, or could be after [`VSphere::power_off`], or from a
-    /// snapshot, if `running` is no obstacle.
+    /// Checks whether the VM can be exported now. With `running`, a running VM passes, too:
+    /// [`VSphere::power_off`] or a snapshot makes its export possible.
     ///
     /// # Errors
-    /// [`Error::Obstacle`] with the gravest; its hint is the remedy.
+    /// [`Error::Obstacle`] with the most severe blocker; its hint is the remedy.
     pub fn exportable(&self, running: bool) -> Result<(), Error> {
         let counts =
             |obstacle: &&ExportBlocker| !(running && **obstacle == ExportBlocker::PoweredOn);

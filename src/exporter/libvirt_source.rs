@@ -1,4 +1,4 @@
-//! A libvirt host as a source: what its room reads, as files of the export.
+//! A libvirt host as a source: converts a domain's volumes to files of the export.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::model::{
 use crate::panics::caught;
 use crate::progress::{Control, Progress};
 
-/// Which domain of which host.
+/// The host and the domain to export.
 #[derive(Debug, Clone)]
 pub struct LibvirtSourceSettings {
-    /// How to connect.
+    /// Connection settings of the source host.
     pub libvirt: Settings,
-    /// Name or UUID of the domain, if the URI names one.
+    /// Name or UUID of the domain, if the URI contains it.
     pub domain: Option<String>,
 }
 
-/// A host that is connected.
+/// A connected libvirt host.
 #[derive(Debug)]
 pub struct LibvirtSource {
     target: Connection,
@@ -35,13 +35,11 @@ pub struct LibvirtSource {
 }
 
 impl LibvirtSource {
-    /// Connects.
     pub(crate) async fn connect(settings: &LibvirtSourceSettings) -> Result<Self, Error> {
         let target = Connection::connect(&settings.libvirt).await?;
         Ok(Self { target, domain: settings.domain.clone() })
     }
 
-    /// Its domains.
     pub(crate) async fn list(&self) -> Result<Vec<VmSummary>, Error> {
         Ok(self.target.domains().await?.iter().map(VmSummary::of).collect())
     }
@@ -56,12 +54,12 @@ impl LibvirtSource {
         let nvram = found.nvram.iter().map(|_| ExportFile::other(NVRAM));
         let makes = disks.chain(isos).chain(nvram).collect();
         let revision = found.revision();
-        // How much an export writes at least nobody tells: a volume's allocation may be holes for
+        // The minimum size of an export is unknown: a volume's allocation may consist of holes for
         // the most part.
         Ok(Inspected { media, ..Inspected::new(found.vm, makes, revision) })
     }
 
-    /// Shuts the domain down; `None` when it was off.
+    /// Shuts the domain down; `None` if it was off.
     pub(crate) async fn power_off(
         &self,
         vm: &SourceVm,
@@ -73,12 +71,12 @@ impl LibvirtSource {
         Ok(self.target.shut_down(&vm.id, limit, cut, Control { progress, cancel }).await?)
     }
 
-    /// Starts the domain, unless it runs.
+    /// Starts the domain, unless it is running.
     pub(crate) async fn power_on(&self, vm: &SourceVm) -> Result<(), Error> {
         Ok(self.target.power_on(&vm.id).await?)
     }
 
-    /// What `wanted` comes down to for the domain as it is now.
+    /// The step that `wanted` requires in the current state of the domain.
     pub(crate) async fn plan_step(
         &self,
         vm: &SourceVm,
@@ -88,18 +86,16 @@ impl LibvirtSource {
         Ok(self.target.plan_step(&vm.id, wanted, note).await?)
     }
 
-    /// Does a step.
     pub(crate) async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
         Ok(self.target.do_step(&vm.id, step).await?)
     }
 
-    /// Undoes a step.
     pub(crate) async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
         Ok(self.target.undo_step(&vm.id, step).await?)
     }
 
-    /// Reads all volumes of the domain, those in its CD-ROM drives too, into the request's folder.
-    /// It must not run: a volume that is written to while it is read is no disk.
+    /// Reads all volumes of the domain, including those in its CD-ROM drives, into the request's
+    /// directory. The domain must be off: a copy of a volume in use is inconsistent.
     pub(crate) async fn export(
         &self,
         vm: &SourceVm,
@@ -134,7 +130,7 @@ impl LibvirtSource {
                 let whole = self.land(volume, own, control, &request.limit).await?;
                 media.push(landing.medium(whole));
             }
-            // Started meanwhile, it may have written while it was read.
+            // The domain may have been started meanwhile, and may have written to its volumes.
             let now = self.target.domain(&vm.id).await?;
             exportable(&now.vm, false)?;
             if now.revision() != found.revision() {
@@ -165,7 +161,8 @@ impl LibvirtSource {
         }
     }
 
-    /// The UEFI variables as a file of `directory`, or why an EFI guest's are not taken.
+    /// Writes the UEFI variables to `directory`. The error is the reason why those of an EFI guest
+    /// are missing.
     async fn variables(
         &self,
         found: &FoundDomain,
@@ -209,12 +206,12 @@ impl LibvirtSource {
     }
 }
 
-/// What lies in a CD-ROM drive, before it is exported.
+/// The image of a CD-ROM drive, before its export.
 fn expected_medium(volume: &FoundVolume) -> ExpectedMedium {
     ExpectedMedium { id: volume.id.clone(), in_place: None, size: volume.capacity }
 }
 
-/// The VM with what its images alone tell.
+/// The VM with the UUIDs that only its images contain.
 async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, Error> {
     let (mut vm, disks) = (vm.clone(), disks.to_vec());
     let fill = move || {
@@ -224,8 +221,8 @@ async fn with_uuids(vm: &SourceVm, disks: &[ExportedDisk]) -> Result<SourceVm, E
     Ok(tokio::task::spawn_blocking(fill).await.map_err(libvirt::Error::Task)?)
 }
 
-/// Begins the file of a volume, or takes over what a killed run left whole of it, if it is still
-/// that.
+/// Creates the file of a volume, or reuses the volume that an interrupted run has finished if the
+/// file still matches.
 async fn begin(
     volume: &FoundVolume,
     request: &ExportRequest<'_>,
@@ -252,7 +249,8 @@ async fn begin(
     Ok((Arc::new(landing), kept))
 }
 
-/// Whether the domain may be exported, or may be once it is shut down, if `running` is no obstacle.
+/// Checks whether the domain can be exported. With `running`, a running domain passes, too, since
+/// it can be shut down.
 ///
 /// # Errors
 /// [`Error::Running`], [`Error::Saved`].

@@ -1,5 +1,5 @@
-//! How fast disks may come in, all streams together. Each chunk books its time on one clock before
-//! it is passed on; a stream that has to wait stops reading, and TCP tells the host to slow down.
+//! Bandwidth limit of all streams together. Each chunk reserves its time on one clock before it is
+//! passed on. A stream that has to wait stops reading, so that TCP slows the sender down.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,10 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time that may be made up for: what a stream did not use for longer is lost.
+/// Unused time that a stream may catch up on; longer pauses are lost.
 const BURST: Duration = Duration::from_millis(100);
 
-/// A limit in bytes per second that can be changed at any time. Clones share it.
+/// A limit in bytes per second that can be changed at any time, and that all clones share.
 #[derive(Debug, Clone, Default)]
 pub struct BandwidthLimit(Arc<LimitState>);
 
@@ -21,20 +21,21 @@ pub struct BandwidthLimit(Arc<LimitState>);
 struct LimitState {
     /// Bytes per second; 0 for no limit.
     rate: AtomicU64,
-    /// When the bytes booked so far will have passed.
+    /// Time at which all bytes reserved so far will have passed.
     due: Mutex<Option<Instant>>,
     changed: Notify,
 }
 
 impl BandwidthLimit {
-    /// Sets the limit to so many bytes per second, or lifts it. Who waits by the old one goes on.
+    /// Sets the limit in bytes per second, or removes it. Streams that wait by the old limit
+    /// continue at once.
     pub fn set(&self, rate: Option<u64>) {
         self.0.rate.store(rate.unwrap_or(0), Ordering::Relaxed);
         *self.0.due.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.0.changed.notify_waiters();
     }
 
-    /// Waits until so many more bytes may pass.
+    /// Waits until `bytes` more bytes may pass.
     pub(super) async fn take(&self, bytes: u64) {
         let changed = self.0.changed.notified();
         let Some(due) = self.book(bytes, Instant::now()) else { return };
@@ -44,7 +45,8 @@ impl BandwidthLimit {
         }
     }
 
-    /// The same on a thread of the runtime that may block. It ends early when `cancel` says so.
+    /// Like `take`, for threads of the runtime that may block. Returns early when `cancel` is
+    /// cancelled.
     pub fn take_blocking(&self, bytes: u64, cancel: &CancellationToken) {
         if self.0.rate.load(Ordering::Relaxed) == 0 {
             return;
@@ -57,7 +59,7 @@ impl BandwidthLimit {
         });
     }
 
-    /// When `bytes` that are booked now will have passed; nothing without a limit.
+    /// Time at which `bytes` that are reserved now will have passed; `None` without a limit.
     fn book(&self, bytes: u64, now: Instant) -> Option<Instant> {
         let rate = self.0.rate.load(Ordering::Relaxed);
         if rate == 0 {

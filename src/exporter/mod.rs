@@ -1,7 +1,7 @@
-//! Where VMs come from. `vsphere` speaks SOAP to a vCenter or an ESXi host and knows inventory and
-//! export leases; `files` reads OVA, OVF, VMX and disk images; `transfer` brings a disk from an
-//! HTTPS address into a checked file; `tls` decides whom to trust. Nothing here knows what happens
-//! to a VM afterwards.
+//! Sources of VMs. `vsphere` speaks SOAP to a vCenter or an ESXi host, and knows inventory and
+//! export leases. `files` reads OVA, OVF, VMX and disk images. `transfer` downloads a disk from an
+//! HTTPS URL into a verified file. `tls` decides which servers are trusted. Nothing here knows what
+//! happens to a VM afterwards.
 
 mod address;
 mod blocking;
@@ -67,47 +67,47 @@ pub use transfer::Broken;
 pub use uuids::fill_disk_uuids;
 pub use vsphere::{Granted, VSphere};
 
-/// How the names of our snapshots begin.
+/// Prefix of the names of this program's snapshots.
 pub const SNAPSHOT_PREFIX: &str = "hyperexport-";
 
-/// File name of an EFI guest's variables in the folder of its export.
+/// File name of an EFI guest's variables in the output directory.
 pub const NVRAM: &str = "source.nvram";
 
-/// Whom to talk to, and how.
+/// Connection to a vCenter or ESXi host, and settings of its exports.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The SDK's address as [`sdk_url`] forms it: `https://vc.example.com/sdk`.
+    /// URL of the SDK, as returned by [`sdk_url`]: `https://vc.example.com/sdk`.
     pub url: Url,
     /// Login name, such as `administrator@vsphere.local`.
     pub username: String,
-    /// Its password.
+    /// Password of the login.
     pub password: Secret,
-    /// How the server proves who it is.
+    /// Trust in the server's certificate.
     pub trust: Trust,
-    /// Most disks of one VM that are downloaded at a time; 0 counts as 1.
+    /// Maximum number of a VM's disks that are downloaded in parallel; 0 counts as 1.
     pub parallel: usize,
-    /// Longest silence of the server while it sends something.
+    /// Maximum time without a received byte during a transfer.
     pub read_timeout: Duration,
-    /// How disks leave the source.
+    /// Method by which disks are downloaded.
     pub transport: Transport,
-    /// What the disks become while they arrive by a lease; none to keep them as they are.
+    /// Conversion of disks while a lease's stream arrives; `None` disables it.
     pub rewrite: Option<Rewrite>,
-    /// How often a broken download is begun anew.
+    /// Limits for retries of a failed download.
     pub retry: Retry,
-    /// Where hosts are reached whose names do not lead there from here.
+    /// Addresses of hosts whose names in leases do not resolve correctly here.
     pub hosts: HostMap,
-    /// Hosts that a lease may name, besides the server itself and those that are led elsewhere.
+    /// Hosts that a lease may name, in addition to the server and the hosts in `hosts`.
     pub nfc_hosts: NfcHosts,
 }
 
 impl Settings {
-    /// Disks downloaded at a time unless told otherwise. A host caps each stream at some 30 MB/s,
-    /// but its NFC service has little memory for many of them.
+    /// Default number of parallel downloads. A host limits each stream to some 30 MB/s, but its NFC
+    /// service has little memory for many of them.
     pub const PARALLEL: usize = 3;
-    /// Longest silence unless told otherwise.
+    /// Default read timeout.
     pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-    /// Settings with the usual limits and the system's certificates.
+    /// Default limits, and trust in the certificates of the system.
     pub fn new(url: Url, username: impl Into<String>, password: Secret) -> Self {
         Self {
             url,
@@ -125,62 +125,62 @@ impl Settings {
     }
 }
 
-/// How disks leave vSphere.
+/// Method by which disks are downloaded from vSphere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// By a lease, or from the datastore where the server grants none.
+    /// By a lease, or from the datastore if the server grants no lease.
     Auto,
-    /// By an NFC lease, as streams of what is in use.
+    /// By an NFC lease, as streams of the allocated blocks.
     Nfc,
     /// From the datastore, as flat files.
     Datastore,
 }
 
-/// Whether a guest is brought to rest for a snapshot.
+/// Whether a guest is quiesced for a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quiesce {
-    /// If that works; else there is a warning.
+    /// If possible; a failure is a warning.
     Try,
-    /// In any case; else there is no export.
+    /// Required; a failure ends the export.
     Yes,
-    /// Not at all.
+    /// Never.
     No,
 }
 
-/// How a running VM is switched off.
+/// How a running VM is powered off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shutdown {
-    /// How long its guest may take.
+    /// Time limit for the guest's shutdown.
     pub timeout: Duration,
-    /// Whether the power is cut where the guest does not shut down.
+    /// Whether the VM is powered off hard if the guest does not shut down.
     pub force: bool,
 }
 
-/// A snapshot for one export.
+/// A temporary snapshot for one export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRequest {
-    /// Its name. Nobody else may use it: by it the snapshot is removed.
+    /// Name of the snapshot, which must be unique: the snapshot is removed by its name.
     pub name: String,
-    /// Whether the guest is brought to rest.
+    /// Whether the guest is quiesced.
     pub quiesce: Quiesce,
-    /// Whether VMware Tools run in the guest, where that is known. Without them vSphere takes a
-    /// snapshot and says nothing of the guest, which went on (`CreateSnapshot_Task`, `quiesce`).
+    /// Whether VMware Tools are running, if known. Without them, vSphere takes a snapshot of a
+    /// guest that is not quiesced, and reports no error (`CreateSnapshot_Task`, `quiesce`).
     pub tools: Option<bool>,
 }
 
-/// Where an export goes, and what of it is there.
+/// Output and settings of one export.
 #[derive(Clone, Default)]
 pub struct ExportRequest<'a> {
-    /// An existing folder; each disk becomes `<disk-id>.vmdk` in it.
+    /// Existing output directory; each disk becomes `<disk-id>.vmdk` in it.
     pub directory: PathBuf,
-    /// Disks that a killed run left whole. Each is taken again unless its sum holds.
+    /// Disks that an interrupted run has finished. Each is reused if its checksum still matches.
     pub whole: Vec<FinishedDisk>,
-    /// The snapshot to take of a running VM and to export instead of it.
+    /// Snapshot of a running VM to take and export instead of the VM.
     pub snapshot: Option<SnapshotRequest>,
-    /// Whether a killed run may still hold a lease on the VM: it is then waited for.
+    /// Whether an interrupted run may still have a lease on the VM, which is then awaited.
     pub after_kill: bool,
-    /// Told of every disk that becomes whole.
+    /// Callback for every disk that is finished.
     pub note: Option<OnFinished<'a>>,
-    /// How fast disks may come in, all together. A clone changes it while they do.
+    /// Bandwidth limit of all disks together. It can be changed during the export by a clone.
     pub limit: BandwidthLimit,
 }

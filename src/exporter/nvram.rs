@@ -1,4 +1,4 @@
-//! The file of an EFI guest's variables in the folder of an export.
+//! The file of an EFI guest's variables in the output directory.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -11,10 +11,10 @@ use super::transfer::{PartFile, sync_directory};
 use super::{Error, NVRAM};
 use crate::model::{ByteSize, ExportedNvram, Sha256Digest, Stage, Warning, WarningCode};
 
-/// The largest that is taken along, in bytes. ESXi makes files of some 270 KiB.
+/// Maximum size of the file, in bytes. ESXi writes files of some 270 KiB.
 pub const LARGEST: usize = 8 << 20;
 
-/// What is said of a guest whose variables could not be had, because of `why`.
+/// Warning about a guest whose variables could not be exported, with the reason `why`.
 pub fn missed(why: impl Display) -> Warning {
     let message = format!(
         "the UEFI variables (nvram) of the VM were not exported: {why}; its boot entries are made \
@@ -23,11 +23,11 @@ pub fn missed(why: impl Display) -> Warning {
     Warning::new(Stage::Export, WarningCode::NvramNotExported, message)
 }
 
-/// What the keys that a person enrolled for shim are stored as (shim, `MokVars.txt`), in UCS-2 with
-/// its end.
+/// Name of the variable with shim's machine owner keys (shim, `MokVars.txt`), in UCS-2 with its
+/// terminator.
 const OWNER_KEYS: &[u8] = b"M\0o\0k\0L\0i\0s\0t\0\0\0";
 
-/// What the variables hold that the domain's firmware will not have and the guest may need.
+/// Warning about variables that the guest may need and that the domain's firmware will lack.
 pub(super) fn lost(variables: &[u8]) -> Option<Warning> {
     variables.windows(OWNER_KEYS.len()).any(|part| part == OWNER_KEYS).then_some(())?;
     let message =
@@ -38,7 +38,7 @@ pub(super) fn lost(variables: &[u8]) -> Option<Warning> {
     Some(Warning::new(Stage::Export, WarningCode::NvramKeysLost, message))
 }
 
-/// The variables that lie at `from`. Blocks.
+/// Reads the variables from the file `from`. Blocks.
 pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::File { action: "reading", path: from.to_owned(), source };
     let mut content = Vec::new();
@@ -51,8 +51,8 @@ pub(super) fn read(from: &Path) -> Result<Vec<u8>, Error> {
     Ok(content)
 }
 
-/// Writes the variables into `directory`: under their name only when they are whole, and never over
-/// another file. Blocks.
+/// Writes the variables into `directory`, without overwriting a file. The file gets its final name
+/// only when complete. Blocks.
 ///
 /// # Errors
 /// [`Error::Exists`], [`Error::Busy`], [`Error::File`].

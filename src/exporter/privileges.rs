@@ -1,28 +1,28 @@
-//! What a login at vSphere has to be allowed: one table, which preflight compares with what the
-//! login may do, from which `hyperexport role` makes a role, and which docs/sources.md shows.
+//! Privileges that a vSphere login needs. One table serves the preflight check of the login, the
+//! role of `hyperexport role`, and docs/sources.md.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-/// Something that an export does, and that takes privileges.
+/// An operation of an export that needs privileges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Need {
-    /// Disks by an export lease.
+    /// Exporting disks by an export lease.
     Export,
-    /// The UEFI variables of an EFI guest.
+    /// Exporting the UEFI variables of an EFI guest.
     Nvram,
-    /// A snapshot of a running VM.
+    /// Taking and removing a snapshot of a running VM.
     Snapshot,
-    /// A running VM is switched off.
+    /// Powering off a running VM.
     PowerOff,
-    /// A VM that was switched off comes back.
+    /// Powering a VM back on that was powered off for its export.
     PowerOn,
-    /// Disks from their datastores.
+    /// Reading disks from their datastores.
     Datastore,
-    /// The blocks that changed since a snapshot.
+    /// Querying the blocks that changed since a snapshot.
     ChangedBlocks,
     /// `--source-after disconnect-nics`.
     DisconnectNics,
@@ -36,28 +36,28 @@ pub enum Need {
     Note,
 }
 
-/// The object that a privilege is needed on.
+/// The object on which a privilege is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum On {
-    /// The VM.
+    /// The VM itself.
     Vm,
-    /// Each datastore of its disks.
+    /// Each datastore with disks of the VM.
     Datastore,
-    /// The folder that the VM is moved to.
+    /// The folder that the VM is moved to after the migration.
     Folder,
 }
 
-/// A line of the table.
+/// A privilege that an operation needs on an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Privilege {
-    /// What takes it.
+    /// Operation that needs the privilege.
     pub need: Need,
-    /// Its id: `VApp.Export`.
+    /// Id of the privilege in vSphere: `VApp.Export`.
     pub id: &'static str,
-    /// On which object.
+    /// Object on which the privilege is needed.
     pub on: On,
 }
 
@@ -65,9 +65,9 @@ const fn line(need: Need, id: &'static str, on: On) -> Privilege {
     Privilege { need, id, on }
 }
 
-/// The table. `System.Anonymous`, `System.View` and `System.Read` belong to every role of vSphere
-/// and are not in it; on hosts nothing is needed, since a lease names the addresses of its disks
-/// itself.
+/// All privileges. `System.Anonymous`, `System.View` and `System.Read` are omitted, since every
+/// role of vSphere has them. Hosts need no privileges, since a lease contains the URLs of its
+/// disks.
 pub const PRIVILEGES: [Privilege; 19] = [
     line(Need::Export, "VApp.Export", On::Vm),
     line(Need::Nvram, "Datastore.Browse", On::Datastore),
@@ -91,7 +91,7 @@ pub const PRIVILEGES: [Privilege; 19] = [
 ];
 
 impl Need {
-    /// Which flag brings it about.
+    /// Flag or situation that causes this need, for tables and messages.
     pub fn flag(self) -> &'static str {
         match self {
             Self::Export => "an export by lease",
@@ -109,14 +109,14 @@ impl Need {
         }
     }
 
-    /// The lines of the table that it takes.
+    /// The privileges that this operation needs.
     pub fn privileges(self) -> impl Iterator<Item = Privilege> {
         PRIVILEGES.into_iter().filter(move |privilege| privilege.need == self)
     }
 }
 
 impl On {
-    /// The object, in a table.
+    /// Name of the object in a table.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Vm => "the VM",
@@ -126,27 +126,27 @@ impl On {
     }
 }
 
-/// A kind of use that a role can be made for.
+/// A use case for which a role can be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleFor {
-    /// Exports of VMs that are off.
+    /// Exports of powered-off VMs.
     Export,
-    /// Exports of VMs that run on.
+    /// Exports of running VMs from a snapshot.
     Snapshot,
-    /// Exports of VMs that are switched off.
+    /// Exports of running VMs that are powered off first.
     PowerOff,
-    /// Exports from datastores.
+    /// Exports of disks from datastores.
     Datastore,
-    /// Warm migrations.
+    /// Warm migrations, which copy changed blocks of a running VM.
     Warm,
-    /// What `--source-after` does.
+    /// Steps on the source VM after the migration (`--source-after`).
     SourceAfter,
 }
 
 impl RoleFor {
-    /// What that does.
+    /// Operations that this use case comprises.
     pub fn needs(self) -> &'static [Need] {
         match self {
             Self::Export => &[Need::Export, Need::Nvram],
@@ -169,23 +169,22 @@ impl RoleFor {
     }
 }
 
-/// The least role for some kinds of use.
+/// The minimal role for a set of use cases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Role {
-    /// Name that the commands give it.
+    /// Name of the role in vSphere.
     pub name: &'static str,
-    /// What it holds.
+    /// Privileges of the role, each with its operation and object.
     pub privileges: Vec<Privilege>,
-    /// Commands of govc that make it and give it to a login.
+    /// govc commands that create the role and assign the role to a login.
     pub govc: Vec<String>,
 }
 
 impl Role {
-    /// Name of the role.
     const NAME: &'static str = "hyperexport";
 
-    /// The role for these kinds of use.
+    /// The minimal role for these use cases.
     pub fn new(uses: &[RoleFor]) -> Self {
         let needs: BTreeSet<Need> = uses.iter().flat_map(|one| one.needs()).copied().collect();
         let privileges: Vec<_> = needs.into_iter().flat_map(Need::privileges).collect();
@@ -202,7 +201,7 @@ impl Role {
     }
 }
 
-/// The table for docs/sources.md.
+/// The table of privileges as Markdown, for docs/sources.md.
 pub fn markdown() -> String {
     let head = "| privilege | on | needed for |\n|---|---|---|\n".to_owned();
     let row = |line: &Privilege| {

@@ -1,6 +1,5 @@
-//! How often something is tried again, and how long is waited in between: longer each time, and
-//! never for quite the same time, so that many runs that lost one server do not return to it at
-//! the same moment.
+//! Number of retries, and the pauses between them. Pauses grow and contain a random part, so that
+//! many runs that lost one server do not return to it at the same moment.
 
 use std::time::Duration;
 
@@ -9,24 +8,24 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 /// Limits of repeated attempts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
-    /// Attempts in all; 0 counts as 1.
+    /// Number of attempts, including the first; 0 counts as 1.
     pub attempts: u32,
-    /// Time before the second attempt. It doubles each time; up to as much again is added at
-    /// random.
+    /// Pause before the second attempt. It doubles with each attempt; a random part of up to the
+    /// same length is added.
     pub first_pause: Duration,
-    /// Longest time between two attempts, without the random part.
+    /// Longest pause between two attempts, without the random part.
     pub longest_pause: Duration,
 }
 
 impl Retry {
-    /// What suits the download of a disk: five attempts within a minute of waiting.
+    /// Limits for the download of a disk: five attempts with at most a minute of pauses.
     pub const TRANSFER: Self = Self {
         attempts: 5,
         first_pause: Duration::from_secs(1),
         longest_pause: Duration::from_secs(30),
     };
 
-    /// The times to wait before each further attempt.
+    /// The pauses before each further attempt.
     pub(super) fn pauses(&self) -> ExponentialBackoff {
         ExponentialBuilder::new()
             .with_factor(2.0)
@@ -37,7 +36,7 @@ impl Retry {
             .build()
     }
 
-    /// The same pauses for a server that restarts, which takes minutes rather than seconds.
+    /// The limits for a server that restarts, which takes minutes rather than seconds.
     pub(super) fn of_server(&self) -> Self {
         Self { attempts: self.attempts * 2, longest_pause: self.longest_pause * 2, ..*self }
     }

@@ -1,5 +1,5 @@
-//! A disk that becomes a qcow2 image while it arrives, so that no file of its own format is ever
-//! written. The caller sums what arrives.
+//! Converts a disk to a qcow2 image while the disk arrives, so that its own format is never written
+//! to a file. The caller hashes the incoming bytes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,10 +13,10 @@ use crate::model::Sha256Digest;
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
-/// Blocks between the thread that reads and the one that sums.
+/// Queued blocks between the reading and the hashing thread.
 const UNDER_WAY: usize = 2;
 
-/// An image in the making.
+/// A conversion in progress.
 #[derive(Debug)]
 pub(super) enum Rewriting {
     /// From a streamOptimized VMDK.
@@ -25,21 +25,21 @@ pub(super) enum Rewriting {
     Raw(Box<FlatRewriter>),
 }
 
-/// An image that is complete and synced.
+/// A complete image, synced to disk.
 #[derive(Debug)]
 pub(super) struct Rewritten {
-    /// Length of the image.
+    /// Length of the image in bytes.
     pub(super) bytes: u64,
-    /// Its sum.
+    /// SHA-256 checksum of the image.
     pub(super) sha256: Sha256Digest,
-    /// Hash of the content of the disk.
+    /// Hash of the disk's content.
     pub(super) content: Option<Sha256Digest>,
-    /// What stood in front of the grains of a VMDK, its descriptor among it.
+    /// The part of a VMDK before its grains, including its descriptor.
     pub(super) front: Option<File>,
 }
 
 impl Rewriting {
-    /// A VMDK of a disk of `capacity` bytes into `file`, which is empty, as is `front`.
+    /// Converts a VMDK of a disk of `capacity` bytes into `file`, which is empty, as is `front`.
     pub(super) fn of_vmdk(
         file: File,
         front: File,
@@ -50,7 +50,7 @@ impl Rewriting {
         Self::Vmdk(Box::new(rewriter), Front { file: front, kept: 0 })
     }
 
-    /// A raw disk of at most `most` bytes into `file`, which is empty.
+    /// Converts a raw disk of at most `most` bytes into `file`, which is empty.
     ///
     /// # Errors
     /// [`image::Error`].
@@ -62,10 +62,10 @@ impl Rewriting {
         Ok(Self::Raw(Box::new(FlatRewriter::new(file, most, compression)?)))
     }
 
-    /// Takes what arrives next. Blocks while the image is behind.
+    /// Processes the next bytes. Blocks while the image is behind.
     ///
     /// # Errors
-    /// [`image::Error`]; the file is of no use then.
+    /// [`image::Error`]; the file is unusable then.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), image::Error> {
         match self {
             Self::Vmdk(rewriter, front) => {
@@ -76,7 +76,7 @@ impl Rewriting {
         }
     }
 
-    /// How far into the disk the image has come, in bytes.
+    /// Position in the disk up to which the image is written, in bytes.
     pub(super) fn reached(&self) -> u64 {
         match self {
             Self::Vmdk(rewriter, _) => rewriter.reached(),
@@ -84,10 +84,10 @@ impl Rewriting {
         }
     }
 
-    /// Waits until the image is complete, and syncs and sums it.
+    /// Waits until the image is complete, syncs it, and computes its checksum.
     ///
     /// # Errors
-    /// [`image::Error`], also where the stream ended too early.
+    /// [`image::Error`], also when the stream is truncated.
     pub(super) fn finish(self) -> Result<Rewritten, image::Error> {
         let (wrote, front) = match self {
             Self::Vmdk(rewriter, front) => {
@@ -98,7 +98,7 @@ impl Rewriting {
             Self::Raw(rewriter) => (rewriter.finish()?, None),
         };
         let (file, content) = (wrote.file, wrote.content);
-        // The storage is busy with the one and a core with the other.
+        // Syncing uses the storage, while hashing uses a CPU core.
         let (synced, summed) = std::thread::scope(|scope| {
             let syncing = scope.spawn(|| file.sync_all());
             let summed = sum(&file);
@@ -111,7 +111,7 @@ impl Rewriting {
     }
 }
 
-/// The length and the sum of a file. One thread reads it while another sums.
+/// Length and checksum of a file. One thread reads while another hashes.
 fn sum(file: &File) -> io::Result<(u64, Sha256Digest)> {
     let (to_sum, read) = mpsc::sync_channel::<Vec<u8>>(UNDER_WAY);
     let (back, used) = mpsc::channel();
@@ -120,7 +120,7 @@ fn sum(file: &File) -> io::Result<(u64, Sha256Digest)> {
             let mut sum = Sha256::new();
             for block in read {
                 sum.update(&block);
-                // The reader may have come to the end.
+                // The reader may have finished.
                 back.send(block).ok();
             }
             Sha256Digest(sum.finalize().into())
@@ -142,7 +142,7 @@ fn sum(file: &File) -> io::Result<(u64, Sha256Digest)> {
     })
 }
 
-/// The beginning of a VMDK, up to its grains: tables in it are compared with the grains at the end.
+/// The start of a VMDK, up to its grains: its tables are compared with the grains at the end.
 #[derive(Debug)]
 pub(super) struct Front {
     file: File,
@@ -150,7 +150,7 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// Keeps a chunk up to `end`, or all of it while nobody knows where the front ends.
+    /// Stores a chunk up to `end`, or all of it while the end of the front is unknown.
     fn keep(&mut self, chunk: &[u8], end: Option<u64>) -> io::Result<()> {
         let wanted = end.map_or(u64::MAX, |end| end.saturating_sub(self.kept));
         let length = wanted.min(chunk.len() as u64) as usize;

@@ -1,4 +1,4 @@
-//! Where the VM of a run comes from: one face for all kinds of source.
+//! The source VM of a run: a common interface to all kinds of source.
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,34 +13,34 @@ use crate::model::{
 use crate::panics::Panicked;
 use crate::progress::Progress;
 
-/// Why something could not be had from a source.
+/// Errors of a source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// vSphere or files.
+    /// Error of vSphere or files.
     #[error(transparent)]
     Exporter(#[from] exporter::Error),
-    /// A libvirt host.
+    /// Error of a libvirt host.
     #[error(transparent)]
     Libvirt(#[from] libvirt::Error),
-    /// A mistake in this program.
+    /// A bug: a thread panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// The domain runs.
+    /// The domain is running.
     #[error("domain '{name}' cannot be exported: the domain is running")]
     Running {
-        /// Which.
+        /// Name of the domain.
         name: String,
     },
-    /// What is to follow the migration cannot be done to files.
+    /// `--source-after` was passed for a VM in files.
     #[error("--source-after {step}: the source is files, which are never changed")]
     CannotFollow {
-        /// What was asked for.
+        /// Step that the user passed.
         step: String,
     },
-    /// The domain's memory lies saved on its host.
+    /// The domain is saved: its memory state is in a file on its host.
     #[error("domain '{name}' cannot be exported: its memory is saved on its host")]
     Saved {
-        /// Which.
+        /// Name of the domain.
         name: String,
     },
 }
@@ -60,19 +60,19 @@ impl Hint for Error {
     }
 }
 
-/// How to reach a source.
+/// Connection settings of a source.
 #[derive(Debug, Clone)]
 pub enum SourceSettings {
-    /// A vCenter or ESXi host, by a login.
+    /// A vCenter or ESXi host, with a login.
     VSphere(exporter::Settings),
-    /// Files of this machine.
+    /// Files on this machine.
     Files(FileSettings),
-    /// Another libvirt host.
+    /// Another libvirt host, with its connection settings.
     Host(LibvirtSourceSettings),
 }
 
 impl SourceSettings {
-    /// Logs in, or opens what is there.
+    /// Logs in to the server, or opens the files.
     ///
     /// # Errors
     /// [`Error`].
@@ -87,19 +87,19 @@ impl SourceSettings {
     }
 }
 
-/// A source that is open.
+/// An open source.
 #[derive(Debug)]
 pub enum Source {
-    /// A session of a vCenter or ESXi host.
+    /// A session on a vCenter or ESXi host.
     VSphere(Box<VSphere>),
-    /// Files of this machine.
+    /// Files on this machine.
     Files(Files),
-    /// Another libvirt host.
+    /// A connection to another libvirt host.
     Host(LibvirtSource),
 }
 
 impl Source {
-    /// All VMs that it has.
+    /// All VMs of the source.
     ///
     /// # Errors
     /// [`Error`].
@@ -111,7 +111,7 @@ impl Source {
         }
     }
 
-    /// Adds to `vms` the tags that they have; only a vCenter knows any.
+    /// Adds the tags to `vms`; only a vCenter has tags.
     ///
     /// # Errors
     /// [`Error`].
@@ -122,8 +122,8 @@ impl Source {
         }
     }
 
-    /// Everything about the VM that `selector` names; files know themselves which one is meant. Its
-    /// name has one line.
+    /// All facts about the VM that `selector` names; for files, the settings select the VM. Line
+    /// breaks in the VM's name become spaces.
     ///
     /// # Errors
     /// [`Error`].
@@ -137,10 +137,10 @@ impl Source {
         Ok(inspected)
     }
 
-    /// Compares the files of a package with its sums and counts them; nothing where there are none.
+    /// Verifies the checksums of a package, and returns their number; `None` if there are none.
     ///
     /// # Errors
-    /// [`Error`], among them a file that is not what its sum says.
+    /// [`Error`], among others for a file that does not match its checksum.
     pub async fn check_sums(
         &self,
         progress: &Progress,
@@ -152,7 +152,7 @@ impl Source {
         }
     }
 
-    /// Whether the VM can be exported, or could be if `running` is no obstacle.
+    /// Checks whether the VM can be exported. With `running`, a running VM passes, too.
     pub(crate) fn exportable(&self, inspected: &Inspected, running: bool) -> Result<(), Error> {
         match self {
             Self::VSphere(_) | Self::Files(_) => Ok(inspected.exportable(running)?),
@@ -160,7 +160,7 @@ impl Source {
         }
     }
 
-    /// In which state the VM is now.
+    /// Current state of the VM.
     pub(crate) async fn state(&self, vm: &SourceVm) -> Result<SourceState, Error> {
         match self {
             Self::VSphere(source) => Ok(source.state(vm).await?),
@@ -168,8 +168,7 @@ impl Source {
         }
     }
 
-    /// Shuts a running VM down; `None` when there was none to shut down. What lies in files does
-    /// not run.
+    /// Shuts a running VM down; `None` if the VM was not running. VMs in files never run.
     pub(crate) async fn power_off(
         &self,
         vm: &SourceVm,
@@ -184,7 +183,7 @@ impl Source {
         }
     }
 
-    /// Powers the VM on, unless the VM is on.
+    /// Powers the VM on, unless it is on.
     pub(crate) async fn power_on(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
         match self {
             Self::VSphere(source) => Ok(source.power_on(vm, progress).await?),
@@ -193,8 +192,8 @@ impl Source {
         }
     }
 
-    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done.
-    /// Changes nothing.
+    /// The step that `wanted` requires in the current state of the VM; `None` if nothing has to be
+    /// done. Read-only.
     pub(crate) async fn plan_step(
         &self,
         vm: &SourceVm,
@@ -208,7 +207,6 @@ impl Source {
         }
     }
 
-    /// Does a step.
     pub(crate) async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
         match self {
             Self::VSphere(source) => Ok(source.do_step(vm, step).await?),
@@ -217,7 +215,7 @@ impl Source {
         }
     }
 
-    /// Undoes a step as far as the VM is as it was left; false where nothing was to be undone.
+    /// Undoes a step, unless the VM was changed since; false if nothing was undone.
     pub(crate) async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
         match self {
             Self::VSphere(source) => Ok(source.undo_step(vm, step).await?),
@@ -226,7 +224,7 @@ impl Source {
         }
     }
 
-    /// Removes snapshots that a killed run left.
+    /// Removes snapshots that an interrupted run has left.
     pub(crate) async fn remove_snapshots(
         &self,
         vm: &SourceVm,
@@ -239,7 +237,6 @@ impl Source {
         }
     }
 
-    /// Takes the disks of the VM.
     pub(crate) async fn export(
         &self,
         vm: &SourceVm,
@@ -254,7 +251,7 @@ impl Source {
         }
     }
 
-    /// Logs out.
+    /// Logs out of the server.
     ///
     /// # Errors
     /// [`Error`].
@@ -265,7 +262,7 @@ impl Source {
         }
     }
 
-    /// The same where it changes nothing that it did not work: the log tells it.
+    /// Logs out; an error is only logged, since it changes nothing.
     pub async fn leave(self) {
         if let Err(error) = self.close().await {
             tracing::warn!(error = chain(&error), "logging out");

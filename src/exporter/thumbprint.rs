@@ -7,13 +7,13 @@ use sha1::Digest;
 
 use super::Error;
 
-/// The digest of a certificate (of its DER form). Written as upper-case pairs with colons, as
+/// The digest of a certificate (of its DER form). Displayed as upper-case pairs with colons, as
 /// vSphere and openssl do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Thumbprint {
-    /// 20 bytes, vSphere's usual one.
+    /// 20 bytes, vSphere's default.
     Sha1([u8; 20]),
-    /// 32 bytes.
+    /// 32 bytes, the length of an `openssl x509 -fingerprint -sha256` digest.
     Sha256([u8; 32]),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Thumbprint {
 impl FromStr for Thumbprint {
     type Err = Error;
 
-    /// Takes pairs of hexadecimal digits in either case, with or without colons.
+    /// Accepts pairs of hexadecimal digits in any case, with or without colons.
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || Error::Thumbprint { text: text.chars().take(120).collect() };
         let digits: Vec<u8> = text.trim().bytes().filter(|byte| *byte != b':').collect();

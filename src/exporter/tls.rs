@@ -1,6 +1,6 @@
-//! Whom to trust over TLS: the system's authorities, a file of them, one certificate by its
-//! thumbprint, or anybody. Whatever the choice, the handshake's signature is verified: without it
-//! a pinned certificate would prove nothing, since anybody can show it.
+//! Trust in TLS servers: by the system's authorities, a file of authorities, the thumbprint of one
+//! certificate, or none. The handshake's signature is verified in any case: without it a pinned
+//! certificate would prove nothing, since anybody can present it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,26 +17,27 @@ use super::certificate::CertificateFault;
 use super::{Error, Thumbprint};
 use crate::state;
 
-/// Largest file of certificates, in bytes: those of all systems have half a million.
+/// Maximum size of a file of certificates, in bytes: the bundles of common systems have half a
+/// million.
 const LARGEST_CA_FILE: u64 = 16 << 20;
 
-/// Longest time to establish a connection.
+/// Timeout of establishing a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How a server proves who it is.
+/// How a server's certificate is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// By a certificate that one of the system's authorities signed.
+    /// The certificate is signed by one of the system's authorities.
     System,
-    /// By a certificate that an authority in these PEM files signed.
+    /// The certificate is signed by an authority in these PEM files.
     CaFiles(Vec<PathBuf>),
-    /// By exactly this certificate.
+    /// The certificate has exactly this thumbprint.
     Thumbprint(Thumbprint),
-    /// Not at all.
+    /// Any certificate is accepted.
     Insecure,
 }
 
-/// An HTTPS client with its verifier, which remembers why it refused a server.
+/// An HTTPS client with its verifier, which stores why it rejected a server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
@@ -44,9 +45,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// A client for servers that `trust` vouches for. It keeps cookies, follows no redirect and
-    /// uses no proxy: a vCenter and its hosts are in the local network, and the environment is
-    /// read by the settings alone.
+    /// A client for servers that `trust` accepts. The client keeps cookies, follows no redirect and
+    /// uses no proxy: a vCenter and its hosts are in the local network, and only the settings read
+    /// environment variables.
     pub(super) fn new(trust: &Trust) -> Result<Self, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Arc::new(Verifier::new(trust, &provider)?);
@@ -68,12 +69,11 @@ impl Client {
         Ok(Self { http, verifier })
     }
 
-    /// The client itself.
     pub(super) fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    /// Why the server at `host` was refused, if the last thing that happened was a refusal.
+    /// Why the server at `host` was rejected, if the last handshake was rejected.
     pub(super) fn refusal(&self, host: &str) -> Option<Error> {
         let (seen, source) = self.verifier.refused()?;
         Some(match &self.verifier.check {
@@ -96,8 +96,9 @@ enum CertificateCheck {
     Pin(Thumbprint),
     Roots {
         webpki: Arc<WebPkiServerVerifier>,
-        /// Certificates of a file: one shown as it stands there is trusted for its own names.
-        /// WebPKI refuses a self-signed one, which is what ESXi hosts have out of the box.
+        /// Certificates of a file: a server certificate that is itself in the file is trusted for
+        /// its own names. WebPKI rejects self-signed certificates, which ESXi hosts have by
+        /// default.
         listed: Vec<CertificateDer<'static>>,
     },
     Anybody,
@@ -107,7 +108,7 @@ enum CertificateCheck {
 struct Verifier {
     check: CertificateCheck,
     algorithms: rustls::crypto::WebPkiSupportedAlgorithms,
-    /// The certificate refused last, and why; `None` after one that was accepted.
+    /// The certificate rejected last, and the reason; `None` after an accepted one.
     refused: Mutex<Option<(Vec<u8>, rustls::Error)>>,
 }
 

@@ -1,4 +1,4 @@
-//! VMware's UUIDs of disks, as their images tell them.
+//! VMware's UUIDs of disks, read from their images.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::image::vmdk;
 use crate::model::{DiskFormat, ExportedDisk, SourceVm};
 
-/// VMware's UUID of the disk in an image, if the image is a VMDK that tells one. A file that cannot
-/// be read tells none: the UUID is no reason to fail, and anyone who reads the disk reports the
-/// error. Blocks.
+/// VMware's UUID of the disk in an image; `None` unless the image is a VMDK with a UUID. An
+/// unreadable file yields `None`: a missing UUID must not fail the export, and the error is
+/// reported when the disk is read. Blocks.
 pub(super) fn of_image(path: &Path, format: DiskFormat) -> Option<String> {
     if format != DiskFormat::Vmdk {
         return None;
@@ -19,7 +19,7 @@ pub(super) fn of_image(path: &Path, format: DiskFormat) -> Option<String> {
     read.inspect_err(failed).unwrap_or_default()
 }
 
-/// Fills in the UUIDs of `vm` that only the exported images tell. Blocks.
+/// Sets the UUIDs of `vm` that are only known from the exported images. Blocks.
 pub fn fill_disk_uuids(vm: &mut SourceVm, exported: &[ExportedDisk]) {
     for disk in vm.disks.iter_mut().filter(|disk| disk.uuid.is_none()) {
         let image = exported.iter().find(|image| image.id == disk.id);

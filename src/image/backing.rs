@@ -6,14 +6,14 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// QEMU refuses longer names.
+/// Longest name that QEMU accepts, in bytes.
 const LONGEST_NAME: usize = 1023;
 
-/// Path of the backing file that a qcow2 image names; `None` where the image is no qcow2, or where
-/// its backing image is no file.
+/// Path of the backing file of a qcow2 image; `None` if the image is no qcow2, or its backing image
+/// is no file.
 ///
 /// # Errors
-/// When the image cannot be read.
+/// If the image cannot be read.
 pub fn backing_file(image: &Path) -> io::Result<Option<PathBuf>> {
     let file = File::open(image)?;
     let mut header = [0; 20];
@@ -33,7 +33,7 @@ pub fn backing_file(image: &Path) -> io::Result<Option<PathBuf>> {
     file.read_exact_at(&mut name, at)?;
     let name = name.strip_prefix(b"file:").map(<[u8]>::to_vec).unwrap_or(name);
     let name = PathBuf::from(std::ffi::OsString::from_vec(name));
-    // A name without a folder is that of a file beside the image.
+    // A name without a folder is relative to the image's folder.
     Ok(Some(image.parent().unwrap_or(Path::new("/")).join(name)))
 }
 

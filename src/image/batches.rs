@@ -1,25 +1,24 @@
-//! What the threads of a rewrite hand to each other: batches of grains, batches of clusters.
+//! Batches of grains and of clusters, which the threads of a rewrite exchange.
 
 use std::ops::Range;
 
 use super::{CLUSTER, vmdk::Piece};
 
-/// Bytes of the disk that one batch covers at most: large enough that handing it over costs
-/// nothing, small enough that all of them together stay small.
+/// Most bytes of the disk in a batch: large enough that passing a batch on costs little, small
+/// enough that all batches need little memory.
 const BATCH: usize = 8 * CLUSTER;
 
-/// Grains as they arrived, in compressed form.
+/// Grains in compressed form, as they arrived.
 #[derive(Debug, Default)]
 pub(super) struct Grains {
-    /// The data of all.
+    /// Data of all grains.
     pub data: Vec<u8>,
-    /// Place of each on the disk, in sectors, and its part of `data`.
+    /// Position of each grain on the disk in sectors, and its range in `data`.
     pub grains: Vec<(u64, Range<usize>)>,
 }
 
 impl Grains {
-    /// Adds what a stream holds next; says whether the batch was full, `grain` being the size of a
-    /// grain in bytes, before it.
+    /// Whether the batch is full; `grain` is the size of a grain in bytes.
     pub fn is_full(&self, grain: usize) -> bool {
         self.grains.len() * grain >= BATCH || self.data.len() >= BATCH
     }
@@ -40,30 +39,30 @@ impl Grains {
     }
 }
 
-/// Clusters as they are to be written; those that are all zero are not among them.
+/// Clusters to be written; those of zeros are omitted.
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
-    /// The content of all.
+    /// Content of all clusters.
     pub data: Vec<u8>,
-    /// Number of each on the disk, its part of `data`, and whether that is in compressed form.
+    /// Number of each cluster on the disk, its range in `data`, and whether it is compressed.
     pub clusters: Vec<(u64, Range<usize>, bool)>,
-    /// How far into the disk the batch reaches, in bytes.
+    /// Position on the disk that the batch reaches, in bytes.
     pub reached: u64,
-    /// What is hashed of it.
+    /// Content to be hashed.
     pub plain: Plain,
 }
 
-/// Content of the disk that is not all zero, as the guest sees it.
+/// Nonzero content of the disk, as the guest sees it.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
-    /// The content of all pieces.
+    /// Content of all pieces.
     pub data: Vec<u8>,
-    /// Place of each on the disk, in bytes, and its part of `data`.
+    /// Position of each piece on the disk in bytes, and its range in `data`.
     pub pieces: Vec<(u64, Range<usize>)>,
 }
 
 impl Plain {
-    /// Adds a piece.
+    /// Adds content at `offset` bytes into the disk.
     pub fn add(&mut self, offset: u64, content: &[u8]) {
         let begin = self.data.len();
         self.data.extend_from_slice(content);

@@ -1,11 +1,11 @@
-//! The files that a descriptor names.
+//! Finds the files that a descriptor names.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The name without what stands for the folder itself (`./disk.vmdk`, `.\disk.vmdk`); nothing when
-/// it may lead to another folder.
+/// The name without a prefix for the current folder (`./disk.vmdk`, `.\disk.vmdk`); `None` if it
+/// may lead to another folder.
 pub fn plain_name(name: &str) -> Option<&str> {
     let mut name = name;
     while let Some(rest) = name.strip_prefix("./").or_else(|| name.strip_prefix(".\\")) {
@@ -15,12 +15,12 @@ pub fn plain_name(name: &str) -> Option<&str> {
     (!leads_away).then_some(name)
 }
 
-/// The ordinary file of `folder` that a descriptor calls `name`: the one of exactly that name, else
-/// the only one whose name differs from it by case alone, as Windows and macOS would open it.
-/// Nothing when there is none, or the name leads to another folder. Blocks.
+/// The regular file of `folder` that a descriptor calls `name`: an exact match, or else the only
+/// match without regard to case, as on Windows and macOS. `None` if there is none, or the name
+/// leads to another folder. Blocks.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// If the folder cannot be read.
 pub fn beside(folder: &Path, name: &str) -> io::Result<Option<PathBuf>> {
     let Some(name) = plain_name(name) else { return Ok(None) };
     let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_file());

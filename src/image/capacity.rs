@@ -1,4 +1,4 @@
-//! The size that the guest sees of an image, as its header says it.
+//! Size of an image's disk as the guest sees it, from the image's header.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -9,10 +9,10 @@ use super::vhdx::Vhdx;
 use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 use crate::model::DiskFormat;
 
-/// The size in bytes; nothing when the file is no image of that format.
+/// Size of the disk in bytes; `None` if the file is no image of that format.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
     let found = match format {
         DiskFormat::Raw => file.metadata().map(|found| Some(found.len())),
@@ -28,15 +28,15 @@ pub fn capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
     }
 }
 
-/// As [`capacity`], of an image of which only the beginning is there: what a header says that
-/// stands in front. A raw disk and a VHD of fixed size have none.
+/// As [`capacity`], for an image of which only the beginning exists. `None` for formats without a
+/// header in front: a raw disk and a VHD of fixed size.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn header_capacity(file: &File, format: DiskFormat) -> io::Result<Option<u64>> {
     match format {
         DiskFormat::Raw => Ok(None),
-        // One that grows has a copy of its footer in front.
+        // A dynamic VHD has a copy of its footer in front.
         DiskFormat::Vhd => {
             let footer: [u8; 56] = at(file, 0)?;
             Ok(footer.starts_with(b"conectix").then(|| big(&footer[48..56])))
@@ -51,8 +51,8 @@ fn qcow2(file: &File) -> io::Result<Option<u64>> {
     Ok(header.starts_with(b"QFI\xfb").then(|| big(&header[24..32])))
 }
 
-/// "Virtual Disk Format 5.0": `capacity` in bytes 12 to 19 of a sparse header, or the sum of all
-/// extents of a descriptor.
+/// "Virtual Disk Format 5.0": `capacity` in bytes 12 to 19 of a sparse header, or the total of a
+/// descriptor's extents.
 fn vmdk(file: &File) -> io::Result<Option<u64>> {
     let header: [u8; 20] = at(file, 0)?;
     if header.starts_with(b"KDMV") {

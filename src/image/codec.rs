@@ -1,4 +1,4 @@
-//! Compression of single clusters and grains, by libraries.
+//! Compression and decompression of single clusters and grains.
 
 use std::io;
 
@@ -10,12 +10,12 @@ use super::CLUSTER;
 /// type": "deflate … with a window size of 4 KiB"; QEMU inflates with `-12`).
 const ZLIB_WINDOW: u8 = 12;
 
-/// How the clusters of a qcow2 image are compressed, with a level from 1 (fast) to 9 (small).
+/// Compression of a qcow2 image's clusters, with a level from 1 (fast) to 9 (small).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Deflate: every QEMU reads it.
+    /// Deflate, which every QEMU reads.
     Zlib(u8),
-    /// Zstandard: QEMU 5.1 and later.
+    /// Zstandard, which QEMU 5.1 and later read.
     Zstd(u8),
 }
 
@@ -25,7 +25,7 @@ impl Compression {
     /// Zstandard at the level that QEMU uses.
     pub const ZSTD: Self = Self::Zstd(3);
 
-    /// QEMU's name of the kind (`compression_type`).
+    /// QEMU's name for the algorithm (`compression_type`).
     pub fn kind(self) -> &'static str {
         match self {
             Self::Zlib(_) => "zlib",
@@ -33,7 +33,7 @@ impl Compression {
         }
     }
 
-    /// The level.
+    /// Level from 1 (fast) to 9 (small).
     pub fn level(self) -> u8 {
         match self {
             Self::Zlib(level) | Self::Zstd(level) => level,
@@ -41,7 +41,7 @@ impl Compression {
     }
 }
 
-/// Compresses one cluster after the other.
+/// Compressor of single clusters.
 pub(super) enum Compressor {
     Zlib(Compress),
     Zstd(zstd::bulk::Compressor<'static>),
@@ -58,8 +58,8 @@ impl Compressor {
         })
     }
 
-    /// Appends `cluster` in compressed form to `out`, or nothing where that saves nothing.
-    /// `scratch` has a cluster's length and no content that counts.
+    /// Appends the compressed form of `cluster` to `out` and returns true; returns false if
+    /// compression saves nothing. `scratch` is a buffer of a cluster's length.
     pub fn append(
         &mut self,
         cluster: &[u8],
@@ -69,7 +69,7 @@ impl Compressor {
         let room = &mut scratch[..CLUSTER - 1];
         let length = match self {
             Self::Zlib(compress) => deflate(compress, cluster, room)?,
-            // Too long for its place is the only way in which this fails.
+            // Compression fails only if the result does not fit.
             Self::Zstd(compressor) => compressor.compress_to_buffer(cluster, room).unwrap_or(0),
         };
         out.extend_from_slice(&scratch[..length]);
@@ -83,7 +83,7 @@ fn deflate(compress: &mut Compress, cluster: &[u8], out: &mut [u8]) -> io::Resul
     Ok(if status == Status::StreamEnd { compress.total_out() as usize } else { 0 })
 }
 
-/// Inflates one grain after the other.
+/// Decompressor of single grains.
 pub(super) struct Inflater(libdeflater::Decompressor);
 
 impl Inflater {
@@ -91,21 +91,22 @@ impl Inflater {
         Self(libdeflater::Decompressor::new())
     }
 
-    /// Fills `grain` from `data`, a zlib stream; returns how much of it there was.
+    /// Fills `grain` from `data`, a zlib stream; returns the number of bytes written.
     pub fn inflate(&mut self, data: &[u8], grain: &mut [u8]) -> Option<usize> {
         self.0.zlib_decompress(data, grain).ok()
     }
 
-    /// The same of a stream without a header (RFC 1951); what follows the stream is passed over.
+    /// As [`Self::inflate`], for a stream without a header (RFC 1951); bytes after the stream are
+    /// ignored.
     pub fn inflate_raw(&mut self, data: &[u8], cluster: &mut [u8]) -> Option<usize> {
         self.0.deflate_decompress(data, cluster).ok()
     }
 }
 
-/// Whether all bytes are zero. Words first: a cluster is read at the speed of memory.
+/// Whether all bytes are zero. Compares words first, which runs at memory speed.
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<16>();
-    // Eight words at a time are one branch for the compiler to turn into vector instructions.
+    // Without a branch per word, the compiler vectorizes the loop.
     words
         .chunks(8)
         .all(|block| block.iter().fold(0, |sum, word| sum | u128::from_ne_bytes(*word)) == 0)

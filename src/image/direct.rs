@@ -1,6 +1,5 @@
-//! A file that is written past the page cache. A download of many GiB would push out what the
-//! host's machines have there; it is spared a copy of every byte, too, and little is left for the
-//! `fsync` at the end.
+//! Writes a file without the page cache. A download of many GiB would evict the cached data of the
+//! host's VMs. Direct I/O also saves a copy of every byte, and leaves little for the final `fsync`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -12,42 +11,42 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use super::begin_to_write;
 
-/// Bytes written at a time: enough to keep a storage busy that answers slowly.
+/// Bytes written at once: enough to keep a slow storage busy.
 const BLOCK: usize = 2 << 20;
-/// Bytes from which on what is aligned is written as it comes, without being gathered.
+/// Aligned data of at least this many bytes is written directly, without buffering.
 const LARGE: usize = 1 << 20;
-/// Addresses, offsets and lengths are multiples of it: the largest logical block size there is, as
-/// open(2) demands under `O_DIRECT`.
+/// Alignment of addresses, offsets and lengths: the largest logical block size, as open(2) requires
+/// for `O_DIRECT`.
 const ALIGNMENT: usize = 4096;
 
-/// A file that is written from its beginning, up to [`DirectFile::finish`].
+/// A file that is written sequentially until [`DirectFile::finish`].
 #[derive(Debug)]
 pub struct DirectFile {
     file: File,
-    /// Where the file has not been written yet.
+    /// Offset up to which the file has been written.
     position: u64,
-    /// What is gathered to a block.
+    /// Buffer that collects a block.
     buffer: AlignedBuffer,
-    /// Bytes of it that wait to be written.
+    /// Bytes in `buffer` that are not written yet.
     filled: usize,
-    /// Whether the cache is passed by.
+    /// Whether `O_DIRECT` is on.
     direct: bool,
 }
 
 impl DirectFile {
-    /// Writes into `file`, which is empty. Where the file system knows no way past the cache, the
-    /// data goes through it, and early from there to the disk.
+    /// Writes into `file`, which must be empty. If the file system does not support direct I/O, the
+    /// data is written through the cache, with early writeback.
     pub fn new(file: File) -> Self {
         let direct = pass_by_cache(&file, true);
         Self { file, position: 0, buffer: AlignedBuffer::new(BLOCK), filled: 0, direct }
     }
 
-    /// Writes the rest, and gives the file back as one like any other.
+    /// Writes the rest, and returns the file without `O_DIRECT`.
     ///
     /// # Errors
-    /// What the system says.
+    /// Error of the operating system.
     pub fn finish(mut self) -> io::Result<File> {
-        // The rest is of any length.
+        // The rest may have any length.
         self.use_cache();
         self.put_gathered()?;
         self.file.try_clone()
@@ -63,8 +62,8 @@ impl DirectFile {
 
     fn put(&mut self, block: &[u8]) -> io::Result<()> {
         match self.file.write_all_at(block, self.position) {
-            // What some file systems say only now; and the end of a write that was cut short is
-            // not aligned any more.
+            // Some file systems refuse `O_DIRECT` only here; and after a partial write the rest is
+            // no longer aligned.
             Err(error) if self.direct && error.kind() == ErrorKind::InvalidInput => {
                 self.use_cache();
                 return self.put(block);
@@ -101,29 +100,29 @@ impl Write for DirectFile {
         Ok(taken)
     }
 
-    /// Nothing: a block cannot be written in parts.
+    /// Does nothing: a block cannot be written in parts.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
 impl Drop for DirectFile {
-    /// All handles to the file share how it is written.
+    /// All handles to the file share the flag `O_DIRECT`.
     fn drop(&mut self) {
         self.use_cache();
     }
 }
 
-/// Bytes that lie where `O_DIRECT` can take them from.
+/// Bytes at an address that is aligned for `O_DIRECT`.
 #[derive(Debug, Default)]
 pub struct AlignedBuffer {
     memory: Vec<u8>,
-    /// Where they begin in it.
+    /// Offset of the aligned bytes in `memory`.
     begin: usize,
 }
 
 impl AlignedBuffer {
-    /// So many zeros.
+    /// A buffer of `length` zeros.
     pub fn new(length: usize) -> Self {
         let mut memory = vec![0; length + ALIGNMENT];
         let begin = memory.as_ptr().align_offset(ALIGNMENT);
@@ -150,7 +149,7 @@ fn is_aligned(bytes: &[u8]) -> bool {
     bytes.as_ptr().align_offset(ALIGNMENT) == 0
 }
 
-/// Turns `O_DIRECT` on or off; whether that was done.
+/// Turns `O_DIRECT` on or off; returns whether that succeeded.
 fn pass_by_cache(file: &File, on: bool) -> bool {
     let Ok(flags) = fcntl(file.as_fd(), FcntlArg::F_GETFL) else { return false };
     let mut flags = OFlag::from_bits_retain(flags);
@@ -217,7 +216,7 @@ mod tests {
     fn a_block_that_is_refused_goes_through_the_cache() {
         let file = tempfile::tempfile_in("/var/tmp").expect("a file");
         let mut out = DirectFile::new(file);
-        // As on a file system that wants more than a page's alignment.
+        // Like a file system that requires more than page alignment.
         out.buffer.begin += 1;
         out.buffer.memory.push(0);
         out.write_all(&content(BLOCK + 1)).expect("written");

@@ -1,4 +1,4 @@
-//! Where a sparse file has data.
+//! Finds the data of a sparse file.
 
 use std::fs::File;
 use std::io;
@@ -7,11 +7,11 @@ use std::ops::Range;
 use nix::errno::Errno;
 use nix::unistd::{Whence, lseek};
 
-/// The first stretch of data at or after `from`, if there is one before `len`, the file's length.
-/// A file system that knows no holes has one stretch.
+/// First range of data at or after `from`; `None` if there is none before `len`, the file's length.
+/// A file system without holes has a single range.
 ///
 /// # Errors
-/// What the system said.
+/// Error of the operating system.
 pub fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<Range<u64>>> {
     if from >= len {
         return Ok(None);
@@ -26,10 +26,10 @@ pub fn next_data(file: &File, from: u64, len: u64) -> io::Result<Option<Range<u6
     Ok(Some(start..end.min(len)))
 }
 
-/// All bytes of data that a file has, holes not counted.
+/// Bytes of data in a file, without holes.
 ///
 /// # Errors
-/// What the system said.
+/// Error of the operating system.
 pub fn data_bytes(file: &File) -> io::Result<u64> {
     let len = file.metadata()?.len();
     let mut bytes = 0;

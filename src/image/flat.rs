@@ -1,5 +1,5 @@
-//! A raw disk in, qcow2 out, while it arrives, and the hash of its content. The length of the disk
-//! is known at its end.
+//! Converts a raw disk to qcow2 while the disk arrives, and hashes its content. The size of the
+//! disk is known only at its end.
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use super::vmdk::{Piece, SECTOR};
 use super::workers::{WorkForm, WorkKind, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error};
 
-/// Turns the bytes of a raw disk into a qcow2 image.
+/// Converter from the bytes of a raw disk to a qcow2 image.
 #[derive(Debug)]
 pub struct FlatRewriter {
-    /// None after an error.
+    /// `None` after an error.
     workers: Option<Workers>,
     batch: Grains,
     /// Bytes that have arrived.
@@ -24,7 +24,7 @@ pub struct FlatRewriter {
 }
 
 impl FlatRewriter {
-    /// A rewrite of a disk of at most `most` bytes into `file`, which is empty.
+    /// Begins to convert a disk of at most `most` bytes into `file`, which must be empty.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Write`].
@@ -37,15 +37,15 @@ impl FlatRewriter {
         Ok(Self { workers, batch: Grains::default(), length: 0, reached })
     }
 
-    /// How far into the disk the image has come, in bytes.
+    /// Position on the disk that has been written to the image, in bytes.
     pub fn reached(&self) -> u64 {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// Takes the next bytes of the disk. Blocks while the disk that is written to is behind.
+    /// Converts the next bytes of the disk. Blocks while writing lags behind.
     ///
     /// # Errors
-    /// [`Error`]; the file is of no use then.
+    /// [`Error`]; the image is then unusable.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -61,10 +61,10 @@ impl FlatRewriter {
         Ok(())
     }
 
-    /// Waits until the whole image is written. A disk has whole sectors.
+    /// Waits until the image is complete. The size of the disk is rounded up to a sector.
     ///
     /// # Errors
-    /// [`Error`]; the file is of no use then.
+    /// [`Error`]; the image is then unusable.
     pub fn finish(mut self) -> Result<Wrote, Error> {
         self.hand_over()?;
         let Some(workers) = self.workers else { return Err(ended()) };
@@ -87,7 +87,7 @@ impl FlatRewriter {
         let Some(workers) = &mut self.workers else { return Err(ended()) };
         match workers.push(batch) {
             Ok(()) => Ok(()),
-            // They tell why they stopped.
+            // The workers' result contains the cause.
             Err(WorkerStopped) => {
                 let failed = self.workers.take().and_then(|workers| workers.finish().err());
                 Err(failed.unwrap_or_else(ended))

@@ -1,6 +1,6 @@
-//! A look at an image before qemu-img opens it. An image format can name other files (a backing
-//! file, a parent, extents), and qemu-img, run as root, would read them: an image made by somebody
-//! else must not turn into a copy of /etc/shadow.
+//! Inspects an image before qemu-img opens it. An image can name other files (a backing file, a
+//! parent, extents), and qemu-img would read them as root: an untrusted image must not become a
+//! copy of /etc/shadow.
 //!
 //! Layouts: "VMware Virtual Disk Format 1.1" and QEMU's `docs/interop/qcow2.rst`.
 
@@ -18,10 +18,10 @@ use super::vmdk::{self, Extent, LONGEST_DESCRIPTOR};
 use crate::budget::Going;
 use crate::model::DiskFormat;
 
-/// Where QEMU's driver looks for a sparse VMDK's descriptor, in bytes, and how much it reads.
+/// Offset and length, in bytes, of what QEMU reads as a sparse VMDK's descriptor.
 const DESCRIPTOR_AT: u64 = 512;
 const DESCRIPTOR_SIZE: usize = 20 * 512;
-/// `createType` of VMDKs that stand for a device ("Virtual Disk Format 5.0"), in lower case.
+/// `createType` of VMDKs of a device ("Virtual Disk Format 5.0"), in lower case.
 const DEVICES: [&str; 6] = [
     "fulldevice",
     "partitioneddevice",
@@ -31,11 +31,11 @@ const DEVICES: [&str; 6] = [
     "vmfsrdm",
 ];
 
-/// Whether an image of `format` stands for itself alone, and goes as far as its tables say. The
-/// inner result says what is wrong with the image.
+/// Checks that an image of `format` names no other files, except extents beside it, and is not
+/// truncated. The inner result names the fault of the image.
 ///
 /// # Errors
-/// When the file cannot be read, or the work may not go on. Blocks: `going` ends it.
+/// If the file cannot be read, or `going` is cancelled. Blocks.
 pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Result<(), Flaw>> {
     let file = File::open(path)?;
     let alone = match format {
@@ -44,7 +44,7 @@ pub fn inspect(path: &Path, format: DiskFormat, going: &Going) -> io::Result<Res
         DiskFormat::Vhd => vhd(&file),
         DiskFormat::Vhdx => vhdx(&file),
         DiskFormat::Vdi => vdi(&file),
-        // It has no header.
+        // A raw image has no header.
         DiskFormat::Raw => Ok(Ok(())),
     };
     match alone? {
@@ -62,24 +62,25 @@ fn vmdk(file: &File, path: &Path) -> io::Result<Result<(), Flaw>> {
     }
 }
 
-/// Whether a VMDK is one sparse file, and no descriptor that names others.
+/// Whether a VMDK is a single sparse file, not a descriptor of others.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn is_single_vmdk(path: &Path) -> io::Result<bool> {
     Ok(bytes_at(&File::open(path)?, 0, 4)? == b"KDMV")
 }
 
-/// The same of a sparse VMDK of which `file` has the beginning alone, descriptor and all.
+/// As [`inspect`], for a sparse VMDK of which `file` contains only the beginning, including the
+/// descriptor.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the file cannot be read.
 pub fn inspect_sparse(file: &File) -> io::Result<Result<(), Flaw>> {
     sparse_vmdk(file)
 }
 
-/// A hosted sparse extent. With a capacity of 0 QEMU would take its embedded descriptor for the
-/// image, extents and all; with a `parentFileNameHint` there it would open that parent.
+/// Checks a hosted sparse extent. If its capacity is 0, QEMU uses the embedded descriptor as the
+/// image, including its extents. QEMU also opens the parent of a `parentFileNameHint`.
 fn sparse_vmdk(file: &File) -> io::Result<Result<(), Flaw>> {
     let capacity = bytes_at(file, 12, 8)?;
     if capacity.iter().all(|byte| *byte == 0) {
@@ -89,7 +90,7 @@ fn sparse_vmdk(file: &File) -> io::Result<Result<(), Flaw>> {
     Ok(if contains(&descriptor, b"parentFileNameHint") { Err(Flaw::NamesAParent) } else { Ok(()) })
 }
 
-/// A text descriptor: its extents must be plain files beside it.
+/// Checks a text descriptor: its extents must be plain files beside it.
 fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), Flaw>> {
     let mut text = Vec::new();
     file.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
@@ -117,7 +118,7 @@ fn vmdk_descriptor(file: &File, path: &Path) -> io::Result<Result<(), Flaw>> {
     Ok(if none { Err("its VMDK descriptor has no extents".into()) } else { Ok(()) })
 }
 
-/// Whether a descriptor stands for a device of the host that it was made on.
+/// Whether a descriptor describes a device of the host that it was made on.
 fn is_device(text: &str, extents: &[Extent]) -> bool {
     let mut lines = text.lines().filter_map(|line| line.split_once('='));
     let kind = lines.find(|(key, _)| key.trim().eq_ignore_ascii_case("createType"));
@@ -144,8 +145,8 @@ fn vmdk_extent(extent: &Extent, folder: &Path) -> io::Result<Result<(), Flaw>> {
     }
 }
 
-/// What begins with the magic number of its kind names no other file, as long as it has a capacity:
-/// QEMU goes by the number, whatever the descriptor calls the extent.
+/// Checks a sparse extent. It names no other file if it has the magic number of its kind and a
+/// capacity. QEMU goes by the number, whatever kind the descriptor names.
 fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), Flaw>> {
     let (magic, capacity): (&[u8], _) = match kind {
         "SPARSE" => (b"KDMV", 12..20),
@@ -163,8 +164,8 @@ fn sparse_extent(file: &File, kind: &str, name: &str) -> io::Result<Result<(), F
     if kind == "SPARSE" { sparse_vmdk(file) } else { Ok(Ok(())) }
 }
 
-/// Bytes 0-3 magic, 4-7 version, 8-15 offset of the backing file's name, 32-35 encryption, 72-79
-/// incompatible features from version 3 on, of which bit 2 is an external data file.
+/// Checks a qcow2. Bytes 0-3 magic, 4-7 version, 8-15 offset of the backing file's name, 32-35
+/// encryption. From version 3 on 72-79 incompatible features; bit 2 is an external data file.
 fn qcow2(file: &File) -> io::Result<Result<(), Flaw>> {
     let header = bytes_at(file, 0, 80)?;
     if header.len() < 72 || !header.starts_with(b"QFI\xfb") {
@@ -183,9 +184,9 @@ fn qcow2(file: &File) -> io::Result<Result<(), Flaw>> {
     })
 }
 
-/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): a footer, of which one that
-/// grows has a copy in front; 4 in bytes 60 to 63 is the difference to a parent, which QEMU takes
-/// for a whole disk.
+/// Checks a VHD ("Virtual Hard Disk Image Format Specification", Microsoft 2006): a footer, which a
+/// dynamic VHD repeats in front. The type 4 in bytes 60 to 63 is the difference to a parent, which
+/// QEMU would read as a complete disk.
 fn vhd(file: &File) -> io::Result<Result<(), Flaw>> {
     let end = file.metadata()?.len().saturating_sub(512);
     for place in [0, end] {
@@ -198,7 +199,7 @@ fn vhd(file: &File) -> io::Result<Result<(), Flaw>> {
 }
 
 fn vhdx(file: &File) -> io::Result<Result<(), Flaw>> {
-    // What is no VHDX at all shows itself where its tables are looked at.
+    // [`truncation::check`] reports a file that is no VHDX.
     Ok(match Vhdx::read(file) {
         Ok(Some(vhdx)) if vhdx.has_parent => Err(Flaw::NamesAParent),
         Ok(Some(vhdx)) if vhdx.has_log => Err(Flaw::HasALog),
@@ -207,8 +208,8 @@ fn vhdx(file: &File) -> io::Result<Result<(), Flaw>> {
     })
 }
 
-/// VirtualBox, src/VBox/Storage/VDICore.h: 1 in bytes 76 to 79 grows, 2 is fixed, 3 and 4 are the
-/// difference to a parent.
+/// Checks a VDI (VirtualBox, src/VBox/Storage/VDICore.h). The type in bytes 76 to 79: 1 dynamic, 2
+/// fixed, 3 and 4 the difference to a parent.
 fn vdi(file: &File) -> io::Result<Result<(), Flaw>> {
     let kind = bytes_at(file, 76, 4)?;
     Ok(match kind.as_slice() {
@@ -217,7 +218,7 @@ fn vdi(file: &File) -> io::Result<Result<(), Flaw>> {
     })
 }
 
-/// Up to `length` bytes at `offset`; fewer at the end of the file.
+/// Reads up to `length` bytes at `offset`; fewer at the end of the file.
 fn bytes_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;
@@ -241,13 +242,13 @@ mod tests {
 
     use super::*;
 
-    /// What is wrong with an image of these bytes, if anything.
+    /// Fault of an image of these bytes, if any.
     fn judge(format: DiskFormat, bytes: &[u8]) -> Option<String> {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("image");
         fs::write(&path, bytes).expect("written");
         fs::write(dir.path().join("disk-flat.vmdk"), "x").expect("written");
-        // A header without a capacity, which stands for the descriptor that follows.
+        // A header without a capacity, so that QEMU uses the descriptor that follows.
         let embedded = "# Disk DescriptorFile\nRW 8 FLAT \"/etc/shadow\" 0\n";
         fs::write(dir.path().join("empty.vmdk"), sparse(0, embedded)).expect("written");
         std::os::unix::fs::symlink("/etc/shadow", dir.path().join("link.vmdk")).expect("link");
@@ -260,7 +261,7 @@ mod tests {
     fn sparse(capacity: u8, descriptor: &str) -> Vec<u8> {
         let mut bytes = vec![0; 512];
         bytes[..4].copy_from_slice(b"KDMV");
-        // Its grains are compressed, so that it has no tables to go by.
+        // Compressed grains, so that no tables are checked.
         bytes[10] = 3;
         bytes[12] = capacity;
         bytes.extend(descriptor.as_bytes());

@@ -1,4 +1,4 @@
-//! Files of a CD or DVD image, without mounting it: virtio-win.iso.
+//! Reads files of a CD or DVD image, such as virtio-win.iso, without mounting it.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,10 +8,10 @@ use isomage::TreeNode;
 
 use crate::panics::contained;
 
-/// A file in the image.
+/// A file in an ISO image.
 #[derive(Debug)]
 pub struct IsoFile {
-    /// Path below the root, with `/` between its parts: `viostor/w10/amd64/viostor.sys`.
+    /// Path below the root, separated by `/`: `viostor/w10/amd64/viostor.sys`.
     pub path: String,
     node: TreeNode,
 }
@@ -19,7 +19,7 @@ pub struct IsoFile {
 /// All files of an image: ISO 9660 with Joliet or Rock Ridge, or UDF. Blocks.
 ///
 /// # Errors
-/// What the system says, or what is wrong with the image.
+/// Error of the operating system; also if the image is malformed.
 pub fn iso_files(image: &Path) -> io::Result<Vec<IsoFile>> {
     let mut file = File::open(image)?;
     let name = image.to_string_lossy();
@@ -34,7 +34,7 @@ pub fn iso_files(image: &Path) -> io::Result<Vec<IsoFile>> {
 
 fn collect(folder: TreeNode, path: &str, files: &mut Vec<IsoFile>) {
     for node in folder.children {
-        // Plain ISO 9660 ends a name with its version.
+        // Plain ISO 9660 appends the version to a name.
         let name = node.name.strip_suffix(";1").unwrap_or(&node.name);
         let path = if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
         if node.is_directory {
@@ -46,10 +46,10 @@ fn collect(folder: TreeNode, path: &str, files: &mut Vec<IsoFile>) {
 }
 
 impl IsoFile {
-    /// Writes the content to `to`. `image` is the image that the file is in. Blocks.
+    /// Copies the content to `to`. `image` is the ISO image that contains the file. Blocks.
     ///
     /// # Errors
-    /// What the system says, or what is wrong with the image.
+    /// Error of the operating system; also if the image is malformed.
     pub fn copy(&self, image: &mut File, to: &mut impl Write) -> io::Result<()> {
         isomage::cat_node(image, &self.node, to).map_err(io::Error::other)
     }

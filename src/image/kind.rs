@@ -1,5 +1,5 @@
-//! What a file looks like, for the case that its name says otherwise. Nothing is opened by it: the
-//! bytes of a raw disk are its guest's, who may write there what another format begins with.
+//! Detects the kind of a file when its name may be wrong. The result must not decide how an image
+//! is opened: a guest can write the magic number of any format to its raw disk.
 
 use std::fs::File;
 use std::io;
@@ -7,21 +7,21 @@ use std::os::unix::fs::FileExt;
 
 use crate::model::DiskFormat;
 
-/// What the bytes of a file are those of.
+/// Kind of a file by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// An image of a disk.
+    /// A disk image.
     Disk(DiskFormat),
-    /// An installation medium (ECMA-119), which may be a disk, too.
+    /// An installation medium (ECMA-119), which may also be a disk.
     Iso,
-    /// Something that is no image before a tool has unpacked or converted it, with its name.
+    /// A file that must be unpacked or converted first, such as an archive; the value is its name.
     Other(&'static str),
 }
 
-/// Where an ISO says what it is: sector 16, behind a byte (ECMA-119, 8.1).
+/// Offset of an ISO's signature: sector 16, after one byte (ECMA-119, 8.1).
 const ISO_AT: u64 = 16 * 2048 + 1;
 
-/// What files begin with.
+/// Magic numbers at the beginning of files.
 const BEGINNINGS: [(&[u8], Kind); 15] = [
     (b"QFI\xfb", Kind::Disk(DiskFormat::Qcow2)),
     (b"KDMV", Kind::Disk(DiskFormat::Vmdk)),
@@ -40,11 +40,11 @@ const BEGINNINGS: [(&[u8], Kind); 15] = [
     (b"7z\xbc\xaf\x27\x1c", Kind::Other("a 7z archive")),
 ];
 
-/// What the file looks like, whatever it is called; nothing where it may be a raw disk only. For a
-/// file that is told to be of the format `told` that format goes first.
+/// Kind of a file by its content, regardless of its name; `None` if it can only be a raw disk. If
+/// several kinds match, the expected format `told` has priority.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn kind(file: &File, told: DiskFormat) -> io::Result<Option<Kind>> {
     let length = file.metadata()?.len();
     let begins = bytes(file, 0)?;
@@ -66,7 +66,7 @@ pub fn kind(file: &File, told: DiskFormat) -> io::Result<Option<Kind>> {
     Ok(if found.contains(&as_told) { Some(as_told) } else { found.first().copied() })
 }
 
-/// The bytes at `offset`, zeros behind the end of the file.
+/// Bytes at `offset`; zeros past the end of the file.
 fn bytes(file: &File, offset: u64) -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     let mut filled = 0;
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(of(&bytes, DiskFormat::Raw), found);
         }
-        // The disk of a fixed VHD may begin with anything.
+        // The disk of a fixed VHD may begin with any bytes.
         let mut fixed = at(3584, b"conectix", 4096);
         fixed[..4].copy_from_slice(b"QFI\xfb");
         assert_eq!(of(&fixed, DiskFormat::Vhd), disk(DiskFormat::Vhd));

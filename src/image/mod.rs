@@ -1,10 +1,10 @@
-//! Disk image formats, as bytes: reading streamOptimized VMDK, writing qcow2 and sparse raw, and
-//! what can be told of all others from their headers.
+//! Disk image formats: reads streamOptimized VMDK, writes qcow2 and sparse raw, and inspects the
+//! headers of all other formats.
 //!
-//! [`vmdk::Stream`] follows a stream as it arrives; [`Rewriter`] turns it into another format on
-//! all cores while it does, at flat memory, and [`FlatRewriter`] does so with a raw disk. [`Split`]
-//! puts a VMDK of several files together, and [`inspect`] is the look at a foreign image before any
-//! tool opens it. Nothing here knows where bytes come from or names a tool.
+//! [`vmdk::Stream`] parses a stream as it arrives. [`Rewriter`] converts the stream meanwhile on
+//! all cores, with constant memory, and [`FlatRewriter`] does so with a raw disk. [`Split`] joins a
+//! VMDK of several files, and [`inspect`] checks an untrusted image before any tool opens it. This
+//! module knows neither the source of the bytes nor any tool.
 
 mod backing;
 mod batches;
@@ -50,41 +50,41 @@ pub use writeback::{WritebackFile, begin_to_write};
 
 use std::io;
 
-/// Bytes of a cluster, the unit in which images are written here: qcow2's default, and the grain
-/// of all known streamOptimized VMDKs.
+/// Unit in which images are written, in bytes: qcow2's default cluster, and the grain of all known
+/// streamOptimized VMDKs.
 pub const CLUSTER: usize = 1 << 16;
 
-/// Why an image could not be rewritten.
+/// Why an image could not be converted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What is read makes no sense.
+    /// The stream is malformed.
     #[error("reading the stream")]
     Stream(#[from] vmdk::InvalidStream),
-    /// It ends before its end.
+    /// The stream is truncated.
     #[error("the stream ends at {reached} of {capacity} bytes of the disk")]
     Early {
-        /// How far into the disk it reaches.
+        /// Position on the disk that the stream reaches, in bytes.
         reached: u64,
-        /// Size of the disk.
+        /// Size of the disk, in bytes.
         capacity: u64,
     },
-    /// Its grains are of a size that no known writer uses: qemu-img may take them apart.
+    /// The grains have a size that no known writer uses; qemu-img may be able to read them.
     #[error("grains of {0} bytes are neither 64 KiB nor a small multiple of it")]
     GrainSize(u64),
-    /// No qcow2 image can hold the disk.
+    /// The disk, of this many bytes, is too large for qcow2.
     #[error("a disk of {0} bytes is too large for qcow2")]
     TooLarge(u64),
     /// The data of a grain is no zlib stream of the right length.
     #[error("the grain at byte {offset} of the disk is damaged")]
     Grain {
-        /// Where on the disk.
+        /// Position on the disk, in bytes.
         offset: u64,
     },
-    /// The stream holds one place of the disk twice.
+    /// The stream contains a position of the disk twice.
     #[error("stream contains byte {offset} of the disk twice")]
     Twice {
-        /// Where on the disk.
+        /// Position on the disk, in bytes.
         offset: u64,
     },
     /// The new image could not be written.

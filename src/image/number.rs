@@ -1,22 +1,22 @@
-//! Bytes and numbers at places of a file.
+//! Reads bytes and numbers at offsets of a file.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// No file is that long, in bytes: Linux refuses places beyond 2^63.
+/// Upper limit of offsets, in bytes: Linux rejects those beyond 2^63.
 pub(super) const LAST_PLACE: u64 = 1 << 62;
-/// Bytes read at a time.
+/// Bytes read at once.
 const BLOCK: u64 = 1 << 16;
 
-/// The bytes at `offset`.
+/// Reads `N` bytes at `offset`.
 pub(super) fn at<const N: usize>(file: &File, offset: u64) -> io::Result<[u8; N]> {
     let mut bytes = [0; N];
     fill(file, &mut bytes, offset)?;
     Ok(bytes)
 }
 
-/// Fills a buffer; a place that no file can have is one past its end.
+/// Fills a buffer. An offset that no file can have is treated as past the end.
 fn fill(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     if offset > LAST_PLACE {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -24,21 +24,21 @@ fn fill(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     file.read_exact_at(buffer, offset)
 }
 
-/// A number of up to eight bytes, the least of them first.
+/// A little-endian number of up to eight bytes.
 pub(super) fn little(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-/// A number of up to eight bytes, the greatest of them first.
+/// A big-endian number of up to eight bytes.
 pub(super) fn big(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
-/// Hands `count` entries of `width` bytes, which stand from `offset` on, to `each`, with their
-/// index, at flat memory.
+/// Passes `count` entries of `width` bytes, beginning at `offset`, to `each` with their index.
+/// Memory is constant.
 ///
 /// # Errors
-/// What `each` says, or when the file cannot be read or ends.
+/// Errors of `each`; also if the file cannot be read or is too short.
 pub(super) fn entries(
     file: &File,
     offset: u64,

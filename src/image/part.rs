@@ -1,4 +1,4 @@
-//! Files that are only a part of a VMDK: extents, and what VMware keeps beside a disk.
+//! Detects files that are only a part of a VMDK: extents, and VMware's companion files of a disk.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,23 +9,23 @@ use super::beside::plain_name;
 use super::number::little;
 use super::vmdk::{self, LONGEST_DESCRIPTOR, SECTOR};
 
-/// Ends of the names that VMware gives to parts of a disk, but for `-s001` and `-f001`.
+/// Suffixes that VMware uses for parts of a disk, besides `-s001` and `-f001`.
 const ENDS: [&str; 8] = ["-flat", "-delta", "-sesparse", "-ctk", "-rdm", "-rdmp", "-pt", "-digest"];
-/// What a space-efficient extent begins with (QEMU, block/vmdk.c, `vmdk_open_se_sparse`).
+/// Magic number of a space-efficient extent (QEMU, block/vmdk.c, `vmdk_open_se_sparse`).
 const SE_MAGIC: [u8; 8] = 0xcafe_babe_u64.to_le_bytes();
 
 /// A file that is a part of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskPart {
-    /// The descriptor beside it that names it, if there is one.
+    /// Descriptor in the same folder that names the part, if any.
     pub descriptor: Option<PathBuf>,
 }
 
-/// Whether the VMDK at `path` is only a part of a disk: an extent without a descriptor of its own,
-/// or a file that a descriptor beside it names. Blocks.
+/// Detects whether the VMDK at `path` is only a part of a disk: an extent without its own
+/// descriptor, or a file that a descriptor in its folder names. Blocks.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// If a file cannot be read.
 pub fn part(path: &Path) -> io::Result<Option<DiskPart>> {
     let file = File::open(path)?;
     let mut start = [0; 44];
@@ -42,20 +42,22 @@ pub fn part(path: &Path) -> io::Result<Option<DiskPart>> {
     Ok((is_part || descriptor.is_some()).then_some(DiskPart { descriptor }))
 }
 
-/// Whether a sparse file is a disk by itself ("Virtual Disk Format 5.0"): compressed, which no part
-/// is (flags in bytes 8 to 11), or with a descriptor inside (`descriptorOffset` in 28 to 35).
+/// Whether a sparse file is a complete disk ("Virtual Disk Format 5.0"). It is if its grains are
+/// compressed (flags in bytes 8 to 11), or a descriptor is embedded (`descriptorOffset` in 28 to
+/// 35).
 fn describes_itself(file: &File, header: &[u8; 44]) -> io::Result<bool> {
     if header[10..12] != [0, 0] {
         return Ok(true);
     }
     let place = little(&header[28..36]).saturating_mul(SECTOR);
     let mut first = [0];
-    // qemu-img leaves room for one in each part, too.
+    // qemu-img reserves space for a descriptor even in parts.
     let read = if place == 0 { 0 } else { file.read_at(&mut first, place).unwrap_or_default() };
     Ok(read == 1 && first[0] != 0)
 }
 
-/// `disk-flat`, `disk-000001-s003`: the name of a part without its ending, in lower case.
+/// Whether a name is that of a part: `disk-flat`, `disk-000001-s003`, without extension and in
+/// lower case.
 fn has_name_of_part(stem: &str) -> bool {
     let numbered = |letter: char| {
         let end = stem.rsplit_once('-').and_then(|(_, end)| end.strip_prefix(letter));
@@ -64,7 +66,7 @@ fn has_name_of_part(stem: &str) -> bool {
     numbered('s') || numbered('f') || ENDS.iter().any(|end| stem.ends_with(end))
 }
 
-/// The descriptor in the folder of `path` that names it.
+/// Descriptor in the folder of `path` that names the part.
 fn descriptor_of(path: &Path, named: &str) -> io::Result<Option<PathBuf>> {
     let Some(folder) = path.parent() else { return Ok(None) };
     let mut found: Vec<PathBuf> = fs::read_dir(folder)?
@@ -81,8 +83,8 @@ fn descriptor_of(path: &Path, named: &str) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether the file is a descriptor that names another one: as an extent, or as the record of
-/// changes.
+/// Whether the file is a descriptor that names another file, as an extent or for changed block
+/// tracking.
 fn names(descriptor: &Path, named: &str) -> io::Result<bool> {
     let mut text = Vec::new();
     File::open(descriptor)?.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
@@ -103,7 +105,7 @@ fn names(descriptor: &Path, named: &str) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    /// A sparse header: with these flags, and a descriptor of that first byte.
+    /// A sparse header with these flags, and an embedded descriptor that begins with that byte.
     fn sparse(flags: u8, descriptor: Option<u8>) -> Vec<u8> {
         let mut bytes = vec![0; 1024];
         bytes[..4].copy_from_slice(b"KDMV");

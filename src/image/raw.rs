@@ -1,4 +1,4 @@
-//! A raw image that keeps its holes: what is never written occupies nothing.
+//! Writer of a sparse raw image: unwritten ranges occupy no space.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use super::CLUSTER;
 
-/// Writes a raw image, in any order.
+/// Writer of a raw image; clusters may come in any order.
 #[derive(Debug)]
 pub(super) struct RawWriter {
     file: File,
@@ -14,26 +14,26 @@ pub(super) struct RawWriter {
 }
 
 impl RawWriter {
-    /// An image of `capacity` bytes in `file`, which is empty.
+    /// Begins an image of `capacity` bytes in `file`, which must be empty.
     pub fn new(file: File, capacity: u64) -> io::Result<Self> {
         file.set_len(capacity)?;
         Ok(Self { file, capacity })
     }
 
-    /// Writes a cluster; what of it lies past the end of the disk is left out.
+    /// Writes a cluster, without the bytes past the end of the disk.
     pub fn write(&mut self, cluster: u64, content: &[u8]) -> io::Result<()> {
         let offset = cluster * CLUSTER as u64;
         let length = (self.capacity - offset).min(content.len() as u64) as usize;
         self.file.write_all_at(&content[..length], offset)
     }
 
-    /// Has the disk end at `capacity` bytes.
+    /// Sets the size of the disk to `capacity` bytes.
     pub fn end_at(&mut self, capacity: u64) -> io::Result<()> {
         self.capacity = capacity;
         self.file.set_len(capacity)
     }
 
-    /// Ends the image.
+    /// Returns the file.
     pub fn finish(self) -> File {
         self.file
     }

@@ -1,4 +1,4 @@
-//! A streamOptimized VMDK in, another format out, while it arrives.
+//! Converts a streamOptimized VMDK to another format while it arrives.
 
 use std::fs::File;
 use std::io;
@@ -11,17 +11,17 @@ use super::workers::{WorkForm, WorkKind, WorkerStopped, Workers};
 use super::{CLUSTER, Compression, Error, qcow2, raw};
 use crate::model::Sha256Digest;
 
-/// The format to write.
+/// Format of the new image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
-    /// qcow2, its clusters compressed or not.
+    /// qcow2, optionally with compressed clusters.
     Qcow2(Option<Compression>),
-    /// Raw, with its holes kept.
+    /// Raw and sparse.
     Raw,
 }
 
 impl OutputFormat {
-    /// How clusters are compressed, if they are.
+    /// Compression of the clusters, if any.
     fn compression(self) -> Option<Compression> {
         match self {
             Self::Qcow2(compression) => compression,
@@ -30,18 +30,18 @@ impl OutputFormat {
     }
 }
 
-/// What was written.
+/// Result of a conversion.
 #[derive(Debug)]
 pub struct Wrote {
-    /// The file, whole but not yet synced.
+    /// The complete file, not yet synced.
     pub file: File,
-    /// Bytes of the disk that are not zero, in whole clusters.
+    /// Bytes of the disk that are not zero, in full clusters.
     pub data: u64,
-    /// Hash of the content of the disk, where it was asked for and the stream went forward.
+    /// Hash of the disk's content, if requested and the stream was in ascending order.
     pub content: Option<Sha256Digest>,
 }
 
-/// Turns the stream of one disk into an image.
+/// Converter from the stream of one disk to an image.
 #[derive(Debug)]
 pub struct Rewriter {
     stream: vmdk::Stream,
@@ -53,7 +53,7 @@ pub struct Rewriter {
 
 #[derive(Debug)]
 enum RewriteState {
-    /// So much of the header has not arrived.
+    /// Waiting for the header, of which this many bytes have not arrived.
     Begin(File, OutputFormat, usize),
     Running {
         batch: Grains,
@@ -64,56 +64,56 @@ enum RewriteState {
 }
 
 impl Rewriter {
-    /// A rewrite of the stream of a disk of `capacity` bytes into `file`, which is empty.
+    /// Begins to convert the stream of a disk of `capacity` bytes into `file`, which must be empty.
     pub fn new(file: File, capacity: u64, target: OutputFormat) -> Self {
         let state = RewriteState::Begin(file, target, vmdk::SECTOR as usize);
         let (stream, reached) = (vmdk::Stream::new(capacity), Arc::default());
         Self { stream, capacity, state, reached, hashes: false }
     }
 
-    /// Hashes the content of the disk, too.
+    /// Also hashes the content of the disk.
     #[must_use]
     pub fn hashing(self) -> Self {
         Self { hashes: true, ..self }
     }
 
-    /// How far into the disk the image has come, in bytes.
+    /// Position on the disk that has been written to the image, in bytes.
     pub fn reached(&self) -> u64 {
         self.reached.load(Ordering::Relaxed)
     }
 
-    /// Where the part in front of the grains ends that [`Rewriter::finish`] may read again, in
-    /// bytes of the stream; none as long as the header has not arrived.
+    /// Number of bytes at the stream's beginning that [`Rewriter::finish`] may read again; `None`
+    /// before the header has arrived.
     pub fn front_end(&self) -> Option<u64> {
         self.stream.header().map(vmdk::Header::front_end)
     }
 
-    /// Takes the next bytes of the stream. Blocks while the disk is behind.
+    /// Converts the next bytes of the stream. Blocks while writing lags behind.
     ///
     /// # Errors
-    /// [`Error`]; the file is of no use then.
+    /// [`Error`]; the image is then unusable.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let mut rest = bytes;
         if let RewriteState::Begin(_, _, missing) = &mut self.state {
-            // The header apart: what it says is needed before the first grain comes.
+            // Header first: its fields are needed before the first grain.
             let (head, tail) = rest.split_at(rest.len().min(*missing));
             *missing -= head.len();
             self.stream.push(head, |_| {})?;
             self.begin()?;
             rest = tail;
         }
-        // In pieces that fill a batch at most by one: grains end within them.
+        // In pieces that complete at most one batch, since grains end within them.
         for piece in rest.chunks(CLUSTER) {
             self.take(piece)?;
         }
         Ok(())
     }
 
-    /// Waits until the whole image is written. `read_at` reads the stream again: one with its
-    /// tables in front is compared with them.
+    /// Waits until the image is complete. `read_at` reads the stream again, to compare tables in
+    /// front of the grains with the grains.
     ///
     /// # Errors
-    /// [`Error`]; the file is of no use then.
+    /// [`Error`]; the image is then unusable.
     pub fn finish(
         mut self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
@@ -176,7 +176,7 @@ impl Rewriter {
         if stopped { Err(self.failure()) } else { Ok(()) }
     }
 
-    /// Why the threads stopped.
+    /// Error with which the threads stopped.
     fn failure(&mut self) -> Error {
         match std::mem::replace(&mut self.state, RewriteState::Ended) {
             RewriteState::Running { workers, .. } => workers.finish().err(),
@@ -186,7 +186,7 @@ impl Rewriter {
     }
 }
 
-/// An image in the making.
+/// An image that is being written.
 #[derive(Debug)]
 pub(super) struct NewImage {
     format: NewImageFormat,
@@ -198,22 +198,23 @@ pub(super) struct NewImage {
 enum NewImageFormat {
     Qcow2(qcow2::Qcow2Writer),
     Raw(raw::RawWriter),
-    /// None: the disk is only hashed.
+    /// No image: the disk is only hashed.
     None,
 }
 
 impl NewImage {
-    /// No image.
+    /// Writes no image, for hashing only.
     pub fn none() -> Self {
         Self { format: NewImageFormat::None, data: 0, reached: Arc::default() }
     }
 
-    /// Whether anything is written.
+    /// Whether an image is written.
     pub fn keeps(&self) -> bool {
         !matches!(self.format, NewImageFormat::None)
     }
 
-    /// An image of `capacity` bytes in `file`, which is empty; `reached` follows what is written.
+    /// Begins an image of `capacity` bytes in `file`, which must be empty; `reached` follows the
+    /// writer.
     pub fn new(
         file: File,
         capacity: u64,
@@ -229,7 +230,7 @@ impl NewImage {
         Ok(Self { format, data: 0, reached })
     }
 
-    /// Has the disk end at `capacity` bytes, which is no more than it was made for.
+    /// Sets the size of the disk to `capacity` bytes, at most the initial one.
     pub fn end_at(&mut self, capacity: u64) -> io::Result<()> {
         match &mut self.format {
             NewImageFormat::Qcow2(writer) => writer.end_at(capacity),
@@ -239,7 +240,7 @@ impl NewImage {
         Ok(())
     }
 
-    /// Writes a batch.
+    /// Writes a batch of clusters.
     pub fn write(&mut self, batch: &Clusters) -> Result<(), Error> {
         for (number, range, compressed) in &batch.clusters {
             let content = &batch.data[range.clone()];
@@ -254,7 +255,7 @@ impl NewImage {
         Ok(())
     }
 
-    /// Ends it; `content` is the hash of the disk.
+    /// Completes the image; `content` is the hash of the disk.
     pub fn finish(self, content: Option<Sha256Digest>) -> Result<Wrote, Error> {
         let file = match self.format {
             NewImageFormat::Qcow2(writer) => writer.finish()?,

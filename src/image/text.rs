@@ -1,13 +1,13 @@
-//! Texts that say themselves how they are encoded.
+//! Decodes texts that name their own encoding.
 
 use std::borrow::Cow;
 
 use encoding_rs::{BIG5, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8};
 
-/// Bytes from the beginning of a text in which its encoding must stand.
+/// Bytes from a text's beginning in which its encoding must be named.
 const BEGINNING: usize = 1024;
 
-/// Code pages of Windows that the Encoding Standard knows by another name only. VMware calls them
+/// Windows code pages that the Encoding Standard lists under another name. VMware calls them
 /// `windows-936` and so on.
 const CODE_PAGES: [(&str, &Encoding); 7] = [
     ("932", SHIFT_JIS),
@@ -19,14 +19,15 @@ const CODE_PAGES: [(&str, &Encoding); 7] = [
     ("65001", UTF_8),
 ];
 
-/// The text in the encoding whose name stands behind `key` and `=` near its beginning, in whatever
-/// case; UTF-8 without one, or where nobody knows the name. A byte order mark counts more. What
-/// makes no sense in the encoding is replaced.
+/// Decodes a text. The encoding's name follows `key` and `=` near the beginning, in any case; UTF-8
+/// is the default, also for an unknown name. A byte order mark has priority. Invalid bytes are
+/// replaced.
 pub fn decoded<'a>(bytes: &'a [u8], key: &str) -> Cow<'a, str> {
     label(bytes, key).unwrap_or(UTF_8).decode(bytes).0
 }
 
-/// An encoding of more than a byte a character, such as UTF-16, cannot say so itself.
+/// Finds the encoding's name. UTF-16 and the like cannot be named this way: the name itself would
+/// be unreadable.
 fn label(bytes: &[u8], key: &str) -> Option<&'static Encoding> {
     let beginning = String::from_utf8_lossy(&bytes[..bytes.len().min(BEGINNING)]);
     let beginning = beginning.to_ascii_lowercase();
@@ -66,7 +67,7 @@ mod tests {
             ("windows-1251", b"\xcc\xe0\xf8", "Маш"),
             ("UTF-8", "Büro".as_bytes(), "Büro"),
             ("nonsense", "Büro".as_bytes(), "Büro"),
-            // The text itself shows that it is none of these.
+            // The readable text proves that it is none of these.
             ("UTF-16", "Büro".as_bytes(), "Büro"),
         ] {
             for line in [format!("encoding=\"{name}\""), format!("Encoding = '{name}'")] {

@@ -1,5 +1,5 @@
-//! Whether an image goes as far as its tables say. A copy that was broken off is an image like any
-//! other to most tools, which read zeros where it has nothing.
+//! Checks whether an image is truncated according to its tables. Most tools accept a truncated copy
+//! and read zeros for the missing data.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,12 +10,11 @@ use super::vhdx::Vhdx;
 use crate::budget::{Going, TableBudget};
 use crate::model::DiskFormat;
 
-/// What is wrong with an image of `format` that ends too early, or has tables that make no sense.
-/// Of raw images nothing can be told, and a streamOptimized VMDK is followed by
-/// [`Stream`](super::vmdk::Stream).
+/// Rejects an image of `format` that is truncated or whose tables are malformed. Raw images cannot
+/// be checked; [`Stream`](super::vmdk::Stream) checks a streamOptimized VMDK.
 ///
 /// # Errors
-/// When the file cannot be read, or the work may not go on.
+/// If the file cannot be read, or `going` is cancelled.
 pub(super) fn check(
     file: &File,
     format: DiskFormat,
@@ -44,8 +43,8 @@ pub(super) fn check(
     }
 }
 
-/// A sparse extent that is a disk of its own. A text has no tables, and one whose grains are
-/// compressed, which a flag in bytes 10 and 11 says, none to go by.
+/// A sparse extent that is a complete disk. A text descriptor has no tables, nor are those of
+/// compressed grains (a flag in bytes 10 and 11) checked here.
 fn vmdk(file: &File, going: &Going) -> io::Result<u64> {
     let header: [u8; 20] = at(file, 0)?;
     if !header.starts_with(b"KDMV") || header[10..12] != [0, 0] {
@@ -55,9 +54,9 @@ fn vmdk(file: &File, going: &Going) -> io::Result<u64> {
     Sparse::hosted(file.try_clone()?, sectors)?.reach(sectors, going)
 }
 
-/// QEMU, docs/interop/qcow2.rst: cluster size as a power of two in bytes 20 to 23, size 24 to 31,
-/// entries of the first table 36 to 39, its place 40 to 47, incompatible features 72 to 79, of
-/// which bit 4 makes entries of the second tables twice as long.
+/// QEMU, docs/interop/qcow2.rst: cluster size as a power of two in bytes 20 to 23, size 24 to 31.
+/// L1 entries 36 to 39, L1 offset 40 to 47, incompatible features 72 to 79; bit 4 doubles the
+/// length of L2 entries.
 fn qcow2(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let header: [u8; 48] = at(file, 0)?;
     let bits = big(&header[20..24]);
@@ -84,11 +83,11 @@ fn qcow2(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     Ok(end)
 }
 
-/// Bits of a qcow2 entry that are a place in the file.
+/// Bits of a qcow2 entry that are an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 
-/// The least that an image must have for an entry of a second table: some of the cluster, since the
-/// last one may end with the file.
+/// Least length of the image for an L2 entry: only the cluster's first byte, since the last cluster
+/// may end with the file.
 fn cluster_end(entry: u64, bits: u64) -> u64 {
     if entry >> 62 & 1 == 1 {
         let place_bits = 62 - (bits - 8);
@@ -97,14 +96,14 @@ fn cluster_end(entry: u64, bits: u64) -> u64 {
         return (place & !511) + sectors * 512 + 1;
     }
     match entry & OFFSET {
-        // Nothing, or zeros whose place is kept.
+        // Nothing, or zeros whose cluster stays allocated.
         place if place == 0 || entry & 1 == 1 => 0,
         place => place + 1,
     }
 }
 
-/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): the footer is the end of any;
-/// in front of that of a fixed one (type 2, in bytes 60 to 63) lies the disk.
+/// "Virtual Hard Disk Image Format Specification" (Microsoft 2006): every VHD ends with a footer.
+/// In a fixed one (type 2, in bytes 60 to 63) the disk precedes the footer.
 fn vhd(file: &File, length: u64) -> io::Result<u64> {
     let footer: [u8; 64] = at(file, length.checked_sub(512).ok_or(ErrorKind::UnexpectedEof)?)?;
     if !footer.starts_with(b"conectix") {
@@ -114,8 +113,8 @@ fn vhd(file: &File, length: u64) -> io::Result<u64> {
     Ok(if is_fixed { big(&footer[48..56]).saturating_add(512) } else { 0 })
 }
 
-/// MS-VHDX, 2.5: entries of 64 bits, the lowest three of which say what is there (6: a block, 7: a
-/// part of one), and from bit 20 on where, in MiB. After each chunk of blocks comes a bitmap.
+/// MS-VHDX, 2.5: entries of 64 bits. The lowest three bits are the state (6: a block, 7: a part of
+/// one), the bits from 20 on the offset in MiB. A bitmap follows each chunk of blocks.
 fn vhdx(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let vhdx = Vhdx::read(file)?.ok_or(ErrorKind::UnexpectedEof)?;
     let (place, bytes) = vhdx.table;
@@ -134,9 +133,9 @@ fn vhdx(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     Ok(end)
 }
 
-/// VirtualBox, src/VBox/Storage/VDICore.h: place of the table of blocks in bytes 0x154 to 0x157, of
-/// the blocks 0x158, size of a block 0x178 and of what stands before each 0x17c, number of blocks
-/// 0x180. The two highest entries stand for nothing and for zeros.
+/// VirtualBox, src/VBox/Storage/VDICore.h: offset of the block table in bytes 0x154 to 0x157, of
+/// the blocks 0x158. Size of a block 0x178, of the data before each block 0x17c, number of blocks
+/// 0x180. The two highest entries stand for missing blocks and for zeros.
 fn vdi(file: &File, length: u64, going: &Going) -> io::Result<u64> {
     let header: [u8; 0x184] = at(file, 0)?;
     let word = |place: usize| little(&header[place..place + 4]);

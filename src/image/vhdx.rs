@@ -1,21 +1,21 @@
-//! The headers of a VHDX (Microsoft, MS-VHDX 7.0), as far as they say how large the disk is and
-//! where its blocks are; little endian throughout.
+//! Headers of a VHDX (Microsoft, MS-VHDX 7.0) that define the disk's size and the location of its
+//! blocks; little endian throughout.
 
 use std::fs::File;
 use std::io;
 
 use super::number::{at, entries, little};
 
-/// Where the two headers are, in bytes (2.2), of which the one with the higher number counts.
+/// Offsets of the two headers, in bytes (2.2); the one with the higher number is valid.
 const HEADERS: [u64; 2] = [64 * 1024, 128 * 1024];
 /// Bytes of a sector of the log (2.3).
 const LOG_SECTOR: u64 = 4096;
-/// Where the region table is, in bytes (2.2), and the most entries it may have (2.2.3.1).
+/// Offset of the region table, in bytes (2.2), and the most entries of the table (2.2.3.1).
 const REGIONS: u64 = 192 * 1024;
 const MOST_REGIONS: u64 = 2047;
 /// Most entries of the metadata table (2.6.1.1).
 const MOST_ITEMS: u64 = 2047;
-/// `{2DC27766-F623-4200-9D64-115E9BFD4A08}` as it lies in a file (2.2.3.2).
+/// `{2DC27766-F623-4200-9D64-115E9BFD4A08}` as it is stored in a file (2.2.3.2).
 const BAT: [u8; 16] = *b"\x66\x77\xc2\x2d\x23\xf6\x00\x42\x9d\x64\x11\x5e\x9b\xfd\x4a\x08";
 /// `{8B7CA206-4790-4B9A-B8FE-575F050F886E}` (2.2.3.2).
 const METADATA: [u8; 16] = *b"\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e";
@@ -26,28 +26,28 @@ const DISK_SIZE: [u8; 16] = *b"\x24\x42\xa5\x2f\x1b\xcd\x76\x48\xb2\x11\x5d\xbe\
 /// `{8141BF1D-A96F-4709-BA47-F233A8FAAB5F}` (2.6.2.4).
 const SECTOR_SIZE: [u8; 16] = *b"\x1d\xbf\x41\x81\x6f\xa9\x09\x47\xba\x47\xf2\x33\xa8\xfa\xab\x5f";
 
-/// What the headers say.
+/// Fields of the headers.
 #[derive(Debug, Default)]
 pub(super) struct Vhdx {
     /// Size that the guest sees, in bytes.
     pub(super) size: u64,
     /// Bytes of a block of the disk.
     pub(super) block: u64,
-    /// Bytes of a sector of the guest's.
+    /// Bytes of a sector as the guest sees it.
     pub(super) sector: u64,
-    /// Whether its log holds writes that are not in their places yet.
+    /// Whether the log contains writes that must be replayed.
     pub(super) has_log: bool,
-    /// Whether it is the difference to another image.
+    /// Whether the image is the difference to another image.
     pub(super) has_parent: bool,
-    /// Place and length of the table of blocks, in bytes.
+    /// Offset and length of the block table, in bytes.
     pub(super) table: (u64, u64),
 }
 
 impl Vhdx {
-    /// Reads them; nothing when the file is no VHDX.
+    /// Reads the headers; `None` if the file is no VHDX.
     ///
     /// # Errors
-    /// When the file cannot be read, or ends ([`io::ErrorKind::UnexpectedEof`]).
+    /// If the file cannot be read, or is truncated ([`io::ErrorKind::UnexpectedEof`]).
     pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         let start: [u8; 8] = at(file, 0)?;
         let regions: [u8; 16] = at(file, REGIONS)?;
@@ -69,7 +69,7 @@ impl Vhdx {
         Ok(vhdx.is_plausible().then_some(vhdx))
     }
 
-    /// Reads the metadata table (2.6.1), and the items it leads to.
+    /// Reads the metadata table (2.6.1), and its items.
     fn take_metadata(&mut self, file: &File, metadata: u64) -> io::Result<()> {
         let table: [u8; 32] = at(file, metadata)?;
         if !table.starts_with(b"metadata") {
@@ -99,15 +99,15 @@ impl Vhdx {
             && matches!(self.sector, 512 | 4096)
     }
 
-    /// Blocks whose entries stand in the table before one of a bitmap (2.5).
+    /// Number of blocks in the table before the entry of a bitmap (2.5).
     pub(super) fn chunk(&self) -> u64 {
         (self.sector << 23) / self.block
     }
 }
 
-/// Whether the log holds entries of the session that its header names: who closes an image names
-/// none there (2.2.2: number in bytes 8 to 15, `LogGuid` 48 to 63, length of the log 68 to 71,
-/// place 72 to 79; 2.3.1.1: `LogGuid` of an entry in bytes 32 to 47).
+/// Whether the log contains entries of the session that the header names; a closed image names
+/// none. Header (2.2.2): number in bytes 8 to 15, `LogGuid` 48 to 63, length of the log 68 to 71,
+/// offset 72 to 79. Log entry (2.3.1.1): `LogGuid` in bytes 32 to 47.
 fn has_log(file: &File) -> io::Result<bool> {
     let mut current: Option<[u8; 80]> = None;
     for place in HEADERS {

@@ -1,11 +1,12 @@
-//! The threads between a stream and its new image.
+//! Threads between a stream and its new image.
 //!
 //! ```text
 //! push ─▶ grains ─▶ worker … worker ─▶ clusters ─▶ writer ─▶ content ─▶ hash
 //! ```
 //!
-//! Batches carry numbers, and the writer takes them in order: the same stream gives the same
-//! image. All queues are short, so that a slow disk slows the stream and not the memory.
+//! Batches are numbered, and the writer processes them in order: the same stream yields the same
+//! image. All queues are short, so that a slow disk slows down the stream instead of filling
+//! memory.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
@@ -19,21 +20,21 @@ use super::rewrite::NewImage;
 use super::{CLUSTER, Compression, Error, vmdk};
 use crate::model::Sha256Digest;
 
-/// More threads than this would only wait for the one that writes.
+/// Most worker threads; more would only wait for the writer.
 const MOST_WORKERS: usize = 8;
 
 type Numbered<T> = (u64, T);
 
-/// What grains hold.
+/// Encoding of the grains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WorkForm {
     /// The zlib streams (RFC 1950) of a streamOptimized VMDK.
     Deflated,
-    /// The bytes of the disk.
+    /// Uncompressed bytes of the disk.
     Flat,
 }
 
-/// What the threads are given, and what they make of it.
+/// Input and output of the threads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WorkKind {
     /// Bytes of a grain.
@@ -44,7 +45,7 @@ pub(super) struct WorkKind {
     pub(super) hashes: bool,
 }
 
-/// The threads of one rewrite.
+/// The threads of one conversion.
 #[derive(Debug)]
 pub(super) struct Workers {
     grains: Sender<Numbered<Grains>>,
@@ -53,11 +54,11 @@ pub(super) struct Workers {
     hash: JoinHandle<Hashed>,
 }
 
-/// A thread stopped early; [`Workers::finish`] says why.
+/// A thread stopped early; [`Workers::finish`] returns the cause.
 pub(super) struct WorkerStopped;
 
 impl Workers {
-    /// Starts them for a disk of `capacity` bytes.
+    /// Starts the threads for a disk of `capacity` bytes.
     pub fn start(
         image: NewImage,
         capacity: u64,
@@ -86,20 +87,20 @@ impl Workers {
         Ok(Self { grains, next: 0, writer, hash })
     }
 
-    /// Starts them for the hash of the content alone.
+    /// Starts the threads only to hash the content.
     pub fn of_hash(capacity: u64, grain: usize, form: WorkForm) -> Result<Self, Error> {
         let kind = WorkKind { grain, form, compression: None, hashes: true };
         Self::start(NewImage::none(), capacity, kind)
     }
 
-    /// Hands a batch over; waits while the threads are behind.
+    /// Passes a batch on; blocks while the threads lag behind.
     pub fn push(&mut self, grains: Grains) -> Result<(), WorkerStopped> {
         let number = self.next;
         self.next += 1;
         self.grains.send((number, grains)).map_err(|_| WorkerStopped)
     }
 
-    /// Waits until all grains are written. Neither the image nor the content has an end yet.
+    /// Waits until all grains are written. Image and hash are not completed yet.
     pub fn finish(self) -> Result<(NewImage, Hashed), Error> {
         drop(self.grains);
         let ended = |_| Error::Write(std::io::Error::other("a thread of the conversion ended"));
@@ -108,13 +109,13 @@ impl Workers {
     }
 }
 
-/// The content of a disk up to its last data.
+/// Hash of a disk up to its last data.
 #[derive(Debug, Default)]
 pub(super) struct Hashed(Option<ContentHasher>);
 
 impl Hashed {
-    /// The hash of a disk of `size` bytes; `None` where nobody asked for the hash, or the stream
-    /// did not go forward.
+    /// Hash of a disk of `size` bytes; `None` if it was not requested, or the stream was not in
+    /// ascending order.
     pub fn finish(self, size: u64) -> Option<Sha256Digest> {
         let mut content = self.0?;
         content.zeros(size.checked_sub(content.position())?);
@@ -136,16 +137,16 @@ impl Hashed {
 }
 
 struct Worker {
-    /// None for grains that are no compressed data.
+    /// `None` for uncompressed grains.
     inflater: Option<Inflater>,
     compressor: Option<Compressor>,
     grain: Vec<u8>,
-    /// Room for a compressed cluster.
+    /// Buffer for a compressed cluster.
     scratch: Vec<u8>,
     capacity: u64,
-    /// Whether an image is made of the clusters.
+    /// Whether an image is written.
     keeps: bool,
-    /// Whether their content is hashed.
+    /// Whether the content is hashed.
     hashes: bool,
 }
 
@@ -157,7 +158,7 @@ impl Worker {
     ) {
         for (number, grains) in todo {
             let clusters = self.batch(&grains);
-            // Nobody listens after an error of another thread.
+            // The receiver is gone after an error in another thread.
             if done.send((number, clusters)).is_err() {
                 return;
             }
@@ -169,8 +170,8 @@ impl Worker {
         for (sector, range) in &grains.grains {
             let offset = sector * vmdk::SECTOR;
             self.unpack(offset, &grains.data[range.clone()])?;
-            // What the source's deflate could not make smaller, with its larger window, ours will
-            // not either: trying takes longer than anything else.
+            // Data that the source's deflate could not compress, with its larger window, is not
+            // tried again: the attempt takes longer than all other steps.
             let compressible = self.inflater.is_none() || range.len() < self.grain.len();
             let first = offset / CLUSTER as u64;
             for (index, content) in self.grain.chunks(CLUSTER).enumerate() {
@@ -180,7 +181,7 @@ impl Worker {
                     continue;
                 }
                 if self.hashes {
-                    // What of a flat grain has not arrived is no part of the disk.
+                    // Missing bytes of an uncompressed grain are not part of the disk.
                     let there = match self.inflater {
                         Some(_) => self.capacity - at,
                         None => range.len() as u64,
@@ -208,7 +209,7 @@ impl Worker {
         Ok(clusters)
     }
 
-    /// Has the grain at `offset` in memory. The disk's last one may be short.
+    /// Decompresses the grain at `offset`. The disk's last grain may be short.
     fn unpack(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let Some(inflater) = &mut self.inflater else {
             let (content, rest) = self.grain.split_at_mut(data.len());
@@ -237,7 +238,7 @@ fn write(
         early.insert(number, batch?);
         while let Some(batch) = early.remove(&next) {
             image.write(&batch)?;
-            // The hash thread listens to the end.
+            // The hash thread receives until the end.
             to_hash.send(batch.plain).ok();
             next += 1;
         }

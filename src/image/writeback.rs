@@ -1,5 +1,5 @@
-//! A file whose data goes to the disk while it is written, so that little is left for the `fsync`
-//! at its end: a download then waits for the network alone.
+//! A file with early writeback, so that little is left for the final `fsync` and a download waits
+//! only for the network.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 
 use nix::libc;
 
-/// A file that is written from its beginning. Each write should be of a MiB or so.
+/// A file that is written sequentially. Each write should be about a MiB.
 #[derive(Debug)]
 pub struct WritebackFile {
     file: File,
@@ -15,12 +15,12 @@ pub struct WritebackFile {
 }
 
 impl WritebackFile {
-    /// Writes into `file`, which is empty.
+    /// Writes into `file`, which must be empty.
     pub fn new(file: File) -> Self {
         Self { file, position: 0 }
     }
 
-    /// The file itself.
+    /// Returns the underlying file.
     pub fn into_file(self) -> File {
         self.file
     }
@@ -39,8 +39,8 @@ impl Write for WritebackFile {
     }
 }
 
-/// Has the kernel write what it was given, so that little is left for the `fsync` at the end. Only
-/// a hint: a file system that cannot is waited for then.
+/// Asks the kernel to write a range back early. Only a hint: a file system without support makes
+/// the `fsync` wait instead.
 pub fn begin_to_write(to: &File, at: u64, len: usize) {
     // SAFETY: the call takes a file descriptor and numbers by value; the file is open.
     unsafe {

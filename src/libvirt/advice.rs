@@ -1,14 +1,14 @@
-//! What to type next after a connection to libvirt was refused.
+//! Suggests the command to run after a connection to libvirt was refused.
 
 use super::connection::{ssh, uri};
 use super::hint_words::word;
 use super::refusal::Refusal;
 
-/// For a daemon of this machine that knows the user and does not let him manage it.
+/// Advice for a user whom a daemon on this machine denies access.
 pub(super) const GROUP: &str = "add yourself to the group libvirt ('sudo usermod -aG libvirt $USER', then log in \
      again), or use your own daemon with --libvirt-uri qemu:///session";
 
-/// What mends it.
+/// Suggests how to solve the refusal.
 pub(super) fn of(why: Refusal, uri: &str, message: &str) -> String {
     let host = uri::host(uri);
     match why {

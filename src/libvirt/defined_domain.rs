@@ -8,52 +8,54 @@ use super::guest::watch::GuestSigns;
 use super::results::{RegisteredVolume, Snapshot};
 use super::rollback::undo_step::Undo;
 
-/// A domain that libvirt now has.
+/// A domain that an import has defined in libvirt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DefinedDomain {
-    /// Which libvirt has it.
+    /// Connection URI of the libvirt daemon.
     #[serde(default)]
     pub uri: String,
-    /// Its name.
+    /// Name of the domain.
     pub name: String,
-    /// Its identity.
+    /// UUID of the domain.
     pub uuid: String,
-    /// Its XML, as libvirt returned it.
+    /// XML of the domain, as libvirt returned it.
     pub xml: String,
-    /// Whether it starts with its host.
+    /// Whether the domain starts when its host boots.
     pub autostart: bool,
-    /// The storage pool of its disks.
+    /// Name of the storage pool of the domain's disks.
     pub pool: String,
-    /// Its disks, in the order of the request.
+    /// Disks of the domain, in the order of the request.
     pub volumes: Vec<RegisteredVolume>,
-    /// The snapshot that was taken of it.
+    /// Snapshot that was taken of the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
-    /// What its guest showed when it was started on overlays of its disks, before the definition.
+    /// Signs that the guest showed in the boot test: started on overlays of its disks, before the
+    /// definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_test: Option<GuestSigns>,
-    /// What its guest showed when it was started once with its links down.
+    /// Signs that the guest showed in the boot proof: started once with its links down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_proof: Option<GuestSigns>,
-    /// What its guest showed when it was started for good.
+    /// Signs that the guest showed when the domain was finally started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<GuestSigns>,
-    /// The steps that undo the import.
+    /// Steps that undo the import.
     #[serde(default)]
     pub undo: Vec<Undo>,
-    /// What proves that a run of this user has written the way back, where its caller has sealed
-    /// it.
+    /// Seal that proves that a run of this user has recorded the undo steps, if the caller has
+    /// sealed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<String>,
-    /// What works less well than it might, by the disks as they are. The report of the run has it.
+    /// Warnings about limitations of the domain with its final disks. The report of the run lists
+    /// them.
     #[serde(skip)]
     pub warnings: Vec<Warning>,
 }
 
 impl DefinedDomain {
-    /// What its metadata has, where its UUID is that of its source: another domain may have that by
-    /// now.
+    /// Mark in the metadata of the domain, if the UUID is that of the source VM: by now another
+    /// domain may have that UUID.
     pub(super) fn mark(&self) -> Option<&str> {
         self.undo.iter().find_map(|step| match step {
             Undo::Undefine { uuid, mark, .. } if *uuid == self.uuid => mark.as_deref(),

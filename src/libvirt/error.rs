@@ -1,4 +1,4 @@
-//! What can go wrong with libvirt, and what to do about it.
+//! Errors of libvirt imports and exports.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::panics::Panicked;
 
 use super::{InTheWay, Refusal, XmlError};
 
-/// What libvirt said.
+/// Error that libvirt reported.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message())]
 pub struct Cause(pub(super) virt::error::Error);
@@ -20,293 +20,293 @@ impl From<virt::error::Error> for Cause {
     }
 }
 
-/// Why libvirt did not take the VM.
+/// Why an operation with libvirt failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The URI cannot name a daemon that runs QEMU guests.
+    /// The URI does not name a daemon that runs QEMU guests.
     #[error("'{uri}' is not a libvirt URI for QEMU: {problem}")]
     Uri {
-        /// What was given.
+        /// URI as the user gave it.
         uri: String,
-        /// What is wrong with it.
+        /// What is wrong with the URI.
         problem: &'static str,
     },
-    /// A URI that only the user may name: it may start a program here.
+    /// A URI that is accepted only on the command line: it may start a program on this machine.
     #[error("'{uri}' comes from a file and has a parameter that may name a program to run")]
     UriOfFile {
-        /// What the file says.
+        /// URI in the file.
         uri: String,
     },
-    /// A run used another libvirt than the one that is named now.
+    /// The run used another libvirt daemon than the command line names.
     #[error("the run used {there}, not {here}")]
     OtherUri {
-        /// That of the run.
+        /// URI that the run used.
         there: String,
-        /// That of the command line.
+        /// URI on the command line.
         here: String,
     },
-    /// The machine or its daemon cannot be reached.
+    /// The host or its libvirt daemon cannot be reached.
     #[error("connecting to {uri}")]
     Unreachable {
-        /// Where.
+        /// Connection URI of the daemon.
         uri: String,
-        /// Whether it is the machine or the daemon.
+        /// Why the daemon is unreachable.
         why: Refusal,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// Something on the way to the daemon answers, and says no.
+    /// The host, ssh or the daemon rejects the connection.
     #[error("connecting to {uri}")]
     Rejected {
-        /// Where.
+        /// Connection URI of the daemon.
         uri: String,
-        /// What says no.
+        /// Why the connection was rejected.
         why: Refusal,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// The daemon lets nobody in and turns nobody away.
+    /// The daemon neither accepts nor rejects the connection within the time limit.
     #[error("connecting to {uri}: no answer within {} s", after.as_secs())]
     Silent {
-        /// Where.
+        /// Connection URI of the daemon.
         uri: String,
-        /// How long.
+        /// Time limit.
         after: std::time::Duration,
     },
-    /// The daemon answers, but not to this user.
+    /// The daemon is running but denies access to this user.
     #[error("connecting to {uri}")]
     PermissionDenied {
-        /// Where.
+        /// Connection URI of the daemon.
         uri: String,
-        /// What says no.
+        /// Why access is denied.
         why: Refusal,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// The daemon, or the way to it, is gone.
+    /// The connection to the daemon was lost.
     #[error("the connection to {uri} was lost")]
     ConnectionLost {
-        /// Where.
+        /// Connection URI of the daemon.
         uri: String,
-        /// What failed by it.
+        /// The call that failed because of the lost connection.
         source: Box<Error>,
     },
-    /// A domain that cannot be taken as it is.
+    /// A domain that cannot be exported as it is.
     #[error("domain '{name}' cannot be exported: {reason}")]
     NotTaken {
-        /// Which.
+        /// Name of the domain.
         name: String,
         /// Why, as a clause.
         reason: String,
     },
-    /// A domain with a disk that libvirt has no volume for.
+    /// A domain with a disk that is no volume of an active storage pool.
     #[error(
         "domain '{name}' cannot be exported: its disk {disk} is in no active storage pool of the host"
     )]
     DiskInNoPool {
-        /// The domain.
+        /// Name of the domain.
         name: String,
         /// Target and path of the disk: `vda (/srv/web01.qcow2)`.
         disk: String,
     },
-    /// What is to follow the migration cannot be done to the domain.
+    /// A step after the migration cannot be applied to the source domain.
     #[error("--source-after {step}: {reason}")]
     CannotFollow {
-        /// What was asked for.
+        /// Step that the user asked for.
         step: String,
         /// Why, as a clause.
         reason: String,
     },
-    /// A domain that is gone when it is off.
+    /// A transient domain, which disappears when it is shut off.
     #[error("domain '{name}' is transient: libvirt removes the domain when it shuts down")]
     Transient {
-        /// Which.
+        /// Name of the domain.
         name: String,
     },
-    /// A guest was told to shut down, and its domain still runs.
+    /// A guest was asked to shut down, and its domain still runs.
     #[error("domain '{name}' did not shut down within {} s", after.as_secs())]
     StillOn {
-        /// Which.
+        /// Name of the domain.
         name: String,
-        /// How long that was waited for.
+        /// How long the run waited for the shutdown.
         after: std::time::Duration,
     },
-    /// Any other call that libvirt refused.
+    /// Any other libvirt call that failed.
     #[error("{act}")]
     Call {
         /// What was being done, as a gerund: `looking up pool 'x'`.
         act: String,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// The thread that called libvirt broke.
+    /// The thread that called libvirt panicked or was cancelled.
     #[error("waiting for a call of libvirt")]
     Task(#[source] tokio::task::JoinError),
-    /// XML that cannot be written or read.
+    /// XML that cannot be written or parsed.
     #[error("processing the XML of {what}")]
     Xml {
-        /// Of which object.
+        /// Object that the XML describes: `domain 'web01'`.
         what: String,
-        /// What is wrong.
+        /// Error of the XML parser or serializer.
         source: XmlError,
     },
-    /// The plan breaks a rule.
+    /// The plan violates a rule.
     #[error("planning the domain")]
     Plan(#[source] domain::Error),
-    /// Something would be made otherwise than it was planned.
+    /// The import would differ from the reviewed plan.
     #[error("the plan no longer applies: {}", .differences.join("; "))]
     PlanChanged {
-        /// What differs.
+        /// Each difference, as a sentence.
         differences: Vec<String>,
     },
-    /// The name is taken.
+    /// A domain with the name already exists.
     #[error("domain '{name}' exists already")]
     DomainExists {
-        /// The name.
+        /// Name of the domain.
         name: String,
     },
-    /// The UUID that a domain was to keep is that of another one by now.
+    /// Another domain now has the UUID that the new domain was to keep.
     #[error("UUID {uuid} is now that of domain '{owner}'")]
     UuidTaken {
-        /// The UUID.
+        /// UUID of the source VM.
         uuid: String,
-        /// The other domain.
+        /// Name of the other domain.
         owner: String,
     },
-    /// The domain that is to make way has another name than the new domain.
+    /// The domain to replace has another name than the new domain.
     #[error("--replace {old} replaces nothing: the new domain is called '{name}'")]
     ReplacesOther {
-        /// The domain that was named.
+        /// Name of the domain to replace.
         old: String,
-        /// The new domain.
+        /// Name of the new domain.
         name: String,
     },
-    /// The domain that is to make way does not exist.
+    /// The domain to replace does not exist.
     #[error("--replace {name}: domain '{name}' does not exist")]
     NothingToReplace {
-        /// The domain.
+        /// Name of the domain.
         name: String,
     },
-    /// A domain that may not be replaced.
+    /// A domain that must not be replaced.
     #[error("replacing domain '{name}': {why}")]
     NotReplaced {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// Why not.
+        /// Why, as a clause.
         why: &'static str,
     },
-    /// No such pool, and no path to make it at.
+    /// The storage pool does not exist, and no path to create it at was given.
     #[error("storage pool '{name}' does not exist")]
     NoPool {
-        /// What was asked for.
+        /// Name of the pool that the user asked for.
         name: String,
-        /// What there is.
+        /// Names of the pools of the host.
         existing: Vec<String>,
     },
-    /// The pool exists, at another path than asked for.
+    /// The storage pool exists, at another path than the user asked for.
     #[error("storage pool '{name}' exists already at {path}")]
     PoolElsewhere {
-        /// The pool.
+        /// Name of the storage pool.
         name: String,
-        /// Where it is.
+        /// Actual path of the pool.
         path: PathBuf,
     },
-    /// The pool is not started, and its folder does not exist.
+    /// The storage pool is inactive, and its folder does not exist.
     #[error("folder {} of storage pool '{name}' does not exist", path.display())]
     PoolFolder {
-        /// The pool.
+        /// Name of the storage pool.
         name: String,
-        /// Its folder.
+        /// Folder of the pool on the target host.
         path: PathBuf,
     },
-    /// The pool is not started, and libvirt cannot start it.
+    /// The storage pool is inactive, and libvirt cannot start it.
     #[error("starting storage pool '{name}'")]
     PoolNotStarted {
-        /// The pool.
+        /// Name of the storage pool.
         name: String,
-        /// Its type.
+        /// Type of the pool: `dir`, `logical`, …
         kind: String,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// Another pool owns the path.
+    /// Another storage pool owns the path.
     #[error("{path} belongs to storage pool '{name}'")]
     PathTaken {
-        /// The path asked for.
+        /// Path that the user asked for.
         path: PathBuf,
-        /// Its pool.
+        /// Name of the pool that owns the path.
         name: String,
     },
-    /// A pool whose volumes are neither files nor can be made as wanted.
+    /// A storage pool of a type that cannot store the disks.
     #[error("storage pool '{name}' of type {kind} is not supported for disks: {why}")]
     PoolKind {
-        /// The pool.
+        /// Name of the storage pool.
         name: String,
-        /// Its type.
+        /// Type of the pool: `dir`, `logical`, …
         kind: String,
         /// Why, as a clause.
         why: &'static str,
     },
-    /// An image of which no raw disk could be made.
+    /// An image that could not be converted to a raw disk.
     #[error("making a raw disk of {}: {reason}", image.display())]
     NotRaw {
-        /// The image.
+        /// Path of the image.
         image: PathBuf,
-        /// What qemu-img said.
+        /// Error that qemu-img reported.
         reason: String,
     },
-    /// A snapshot needs files to lie in.
+    /// A snapshot needs a storage pool of files.
     #[error("storage pool '{pool}' holds block devices, which have no snapshots")]
     NoSnapshot {
-        /// The pool.
+        /// Name of the storage pool.
         pool: String,
     },
-    /// The name of a volume is taken.
+    /// A volume of that name already exists.
     #[error("volume '{name}' exists already in storage pool '{pool}'")]
     VolumeExists {
-        /// The volume.
+        /// Name of the volume.
         name: String,
-        /// Its pool.
+        /// Name of its storage pool.
         pool: String,
-        /// Who uses it, as a clause.
+        /// User of the volume, as a clause.
         user: Option<String>,
     },
-    /// A volume came out other than it should.
+    /// A volume differs from the image that it was created from.
     #[error("volume '{name}' differs from its image: {problem}")]
     VolumeDiffers {
-        /// The volume.
+        /// Name of the volume.
         name: String,
-        /// What differs.
+        /// The difference, as a clause.
         problem: String,
     },
-    /// QEMU will not find its way to the disks.
+    /// QEMU's user may not enter the folder of the storage pool.
     #[error(
         "user {uid}, which QEMU runs as, may not enter {folder} on the way to storage pool '{pool}'"
     )]
     PoolBlocked {
-        /// The pool.
+        /// Name of the storage pool.
         pool: String,
-        /// The folder that is closed.
+        /// First folder on the way that the user may not enter.
         folder: PathBuf,
-        /// Number of the user.
+        /// User ID of QEMU.
         uid: u32,
     },
-    /// libvirt would not define such a domain.
+    /// libvirt rejected the definition of the domain.
     #[error("defining a domain with the hardware of '{name}'")]
     Refused {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// What libvirt said.
+        /// Error that libvirt reported.
         source: Cause,
     },
-    /// The pool is too full.
+    /// The storage pool has too little free space.
     #[error("storage pool '{pool}' has {available} free, {needed} are needed")]
     NoSpace {
-        /// The pool.
+        /// Name of the storage pool.
         pool: String,
-        /// What is needed, margin included.
+        /// Bytes needed, including a safety margin.
         needed: ByteSize,
-        /// What it has.
+        /// Free bytes in the pool.
         available: ByteSize,
     },
     /// A file could not be read or written.
@@ -314,83 +314,84 @@ pub enum Error {
     File {
         /// What was being done, as a gerund: `opening`.
         act: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error that the operating system reported.
         source: io::Error,
     },
-    /// A hardware profile of the user's that cannot be used.
+    /// A hardware profile of the user that cannot be used.
     #[error("hardware profile {}: {problem}", .path.display())]
     Profile {
-        /// The file.
+        /// Path of the profile.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the profile.
         problem: String,
     },
-    /// What is to be made could not be noted beforehand.
+    /// The journal could not be written, so nothing was created.
     #[error("writing the journal")]
     Journal(#[source] io::Error),
-    /// A domain that is to be undone runs.
+    /// A domain that is to be undone is running.
     #[error("domain '{name}' is running")]
     Running {
-        /// The domain.
+        /// Name of the domain.
         name: String,
     },
-    /// A domain that is to be undone has what libvirt does not undefine with it.
+    /// A domain that is to be undone has snapshots, checkpoints or a saved state, which libvirt
+    /// does not undefine with it.
     #[error("domain '{name}' cannot be undefined: {}", listed(found))]
     NotUndefinable {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// What is in the way.
+        /// Everything that prevents undefining the domain.
         found: Vec<InTheWay>,
     },
-    /// A guest was started and ended.
+    /// A guest stopped after its start.
     #[error("domain '{name}' stopped before its guest was up{}", quoted(last))]
     GuestStopped {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// The last lines of its console.
+        /// Last lines of the guest's console.
         last: Vec<String>,
     },
-    /// A guest did not show what it should.
+    /// A guest did not show the expected sign in time.
     #[error(
         "no sign within {} that the guest of '{name}' {sign}{}",
         humantime::format_duration(*after),
         quoted(last)
     )]
     NotSeen {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// What was waited for.
+        /// Sign that was expected, as a clause.
         sign: String,
-        /// How long.
+        /// How long the run waited.
         after: std::time::Duration,
-        /// The last lines of its console.
+        /// Last lines of the guest's console.
         last: Vec<String>,
     },
-    /// A mistake in this program.
+    /// A bug in this program.
     #[error(transparent)]
     Panicked(#[from] Panicked),
     /// The run was cancelled.
     #[error("the import was interrupted")]
     Cancelled,
-    /// Something failed, and what had been made could not all be undone.
+    /// An operation failed, and not everything it had created could be removed.
     #[error("not removed: {}", .left.join(", "))]
     NotUndone {
-        /// What is left, each with the reason.
+        /// What was left behind, each item with the reason.
         left: Vec<String>,
-        /// What failed first.
+        /// The error that caused the rollback.
         source: Box<Error>,
     },
 }
 
 impl Error {
-    /// Wraps a refused call: `map_err(Error::call("looking up pool 'x'"))`.
+    /// Wraps the error of a libvirt call: `map_err(Error::call("looking up pool 'x'"))`.
     pub(super) fn call(act: impl Into<String>) -> impl FnOnce(virt::error::Error) -> Self {
         move |error| Self::Call { act: act.into(), source: Cause(error) }
     }
 
-    /// Wraps a refused file operation.
+    /// Wraps the error of a file operation.
     pub(super) fn file(
         act: &'static str,
         path: impl Into<PathBuf>,
@@ -403,7 +404,7 @@ fn listed(found: &[InTheWay]) -> String {
     found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The last lines of a console, for the end of a sentence.
+/// The last lines of a console, as the end of a sentence.
 fn quoted(lines: &[String]) -> String {
     if lines.is_empty() {
         String::new()

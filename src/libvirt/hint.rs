@@ -1,4 +1,4 @@
-//! What to do about an error, where that is known.
+//! Suggestions for solving an error.
 
 use virt::error::ErrorNumber;
 
@@ -86,7 +86,7 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// What to do about a domain that is a source.
+    /// Suggestions for errors of a source domain.
     fn hint_of_source(&self) -> Option<String> {
         Some(match self {
             Self::CannotFollow { .. } => {
@@ -104,7 +104,7 @@ impl Error {
         })
     }
 
-    /// Whether the way out are other flags of the target.
+    /// Whether other flags of the target can solve the problem.
     pub fn is_by_other_flags(&self) -> bool {
         match self {
             Self::Plan(error) => error.is_by_other_flags(),
@@ -128,7 +128,7 @@ impl Error {
         }
     }
 
-    /// The same of pools and volumes.
+    /// Suggestions for errors of pools and volumes.
     fn hint_of_storage(&self) -> Option<String> {
         let hint = match self {
             Self::NoPool { name, existing } => no_pool_hint(name, existing),
@@ -178,7 +178,7 @@ impl Error {
     }
 }
 
-/// Whether a daemon that lets the user in refuses one of his calls.
+/// Whether the daemon denies a call to a user that it has accepted.
 fn is_denied(cause: &Cause) -> bool {
     let denied = [ErrorNumber::AccessDenied, ErrorNumber::AuthUnavailable, ErrorNumber::AuthFailed];
     cause.0.code().is_any(denied.to_vec())

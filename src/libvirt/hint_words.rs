@@ -1,7 +1,7 @@
-//! Words of commands that hints propose. Hints put a command between single quotes, so a word
-//! inside is quoted by double ones.
+//! Quotes words of commands in hints. Hints put a command in single quotes, so a word inside is
+//! quoted with double ones.
 
-/// `word` as a shell reads it as one word.
+/// `word`, quoted so that a shell reads it as one word.
 pub(super) fn word(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:@%+,=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,8 +1,9 @@
-//! The target: libvirt, through the `virt` crate, which no other room names.
+//! The target: libvirt, accessed through the `virt` crate, which only this module uses.
 //!
-//! [`Connection`] is one connection. [`Connection::preflight`] refuses what cannot work before a
-//! byte moves; [`Connection::import`] makes volumes of the converted disks and a domain of the
-//! plan, or nothing at all. Every call of libvirt blocks, so all of them run off the runtime.
+//! [`Connection`] is one connection. [`Connection::preflight`] refuses an import that cannot work
+//! before any byte is transferred. [`Connection::import`] creates volumes from the converted disks
+//! and defines a domain, or undoes everything. Calls of libvirt block, so they run on blocking
+//! threads.
 
 mod advice;
 mod connection;
@@ -52,17 +53,17 @@ pub use xml::user_profile::user_profile;
 
 use crate::domain::{Family, Profile};
 
-/// The hardware profile of a family, as planning needs it.
+/// The hardware profile of a family, for planning.
 ///
 /// # Errors
-/// [`Error::Xml`] when the embedded profile cannot be read, which the tests rule out.
+/// [`Error::Xml`] if the embedded profile cannot be parsed, which the tests rule out.
 pub fn profile(family: Family) -> Result<Profile, Error> {
     let xml = xml::profile::ProfileXml::load(family)
         .map_err(|source| Error::Xml { what: "hardware profile".to_owned(), source })?;
     Ok(xml.wishes(family, None))
 }
 
-/// The domain XML of a plan, with the identity `uuid`.
+/// The domain XML of a plan, with `uuid` as its UUID.
 ///
 /// # Errors
 /// [`Error::Xml`] when a value cannot be written in XML.
@@ -70,7 +71,7 @@ pub fn domain_xml(spec: &crate::domain::DomainSpec, uuid: &str) -> Result<String
     guest::identity::Chosen { uuid: uuid.to_owned(), mark: None }.xml(spec)
 }
 
-/// A door for `make fuzz`: what a libvirt host says.
+/// Entry point for `make fuzz`: parses XML of a libvirt host.
 #[cfg(fuzzing)]
 pub fn fuzz(text: &str) {
     source::fuzz(text);

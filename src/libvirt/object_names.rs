@@ -1,12 +1,11 @@
-//! Names of the objects that a libvirt host of this machine has, for completions of the command
-//! line.
+//! Names of the objects of a local libvirt host, for shell completion.
 
 use virt::connect::Connect;
 
 use super::connection::{uri, uri_check};
 use super::{Connection, Error, Settings};
 
-/// Kinds of objects of libvirt that have names.
+/// Type of a named libvirt object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
     /// Domains, running or not.
@@ -17,11 +16,11 @@ pub enum ObjectKind {
     Network,
 }
 
-/// The names of all objects of `kind` at `uri`, sorted; none where `uri` leads to another machine
-/// or names a program. A completion opens no connection to a host and starts no ssh.
+/// Names of all objects of `kind` at `uri`, sorted. Returns none if `uri` is remote or names a
+/// program: a completion opens no connection to a host and starts no ssh.
 ///
 /// # Errors
-/// As [`Connection::connect`], and what the daemon says.
+/// As [`Connection::connect`], and errors that the daemon reports.
 pub async fn object_names(uri: &str, kind: ObjectKind) -> Result<Vec<String>, Error> {
     uri_check::check_from_file(uri)?;
     if !uri::is_local(uri) {
@@ -34,7 +33,7 @@ pub async fn object_names(uri: &str, kind: ObjectKind) -> Result<Vec<String>, Er
     Ok(names)
 }
 
-/// An object that vanishes meanwhile has no name any more.
+/// An object that was removed in the meantime has no name.
 fn names(connect: &Connect, kind: ObjectKind) -> Result<Vec<String>, Error> {
     Ok(match kind {
         ObjectKind::Domain => {

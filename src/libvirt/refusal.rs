@@ -1,13 +1,13 @@
-//! Why a connection to libvirt was not opened: the one place that reads libvirt's codes and the
-//! words of ssh.
+//! Classifies why a connection to libvirt was refused. Only this module interprets libvirt's error
+//! codes and the messages of ssh.
 //!
-//! A daemon that cannot be reached may be there later. One that answers and says no will say no
-//! later, too, and so does what nobody here knows. So a connection counts as unreachable only by
-//! words that say so.
+//! A daemon that cannot be reached may be available later. A daemon that rejects the connection
+//! will reject it again, and so will one with an unknown error. A connection therefore counts as
+//! unreachable only if the message says so.
 //!
-//! libvirt's own messages are in English, since this program never calls `setlocale`, and so are
-//! those of `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the other machine may speak
-//! another language: of its messages only the names of programs count.
+//! libvirt's messages are in English, since this program never calls `setlocale`. So are those of
+//! `ssh`, which libvirt starts with `LC_ALL=C`. The shell on the remote host may use another
+//! language: of its messages only the names of programs count.
 
 use std::path::PathBuf;
 
@@ -15,42 +15,42 @@ use virt::error::ErrorNumber;
 
 use super::connection::{ssh, uri};
 
-/// What stood in the way.
+/// Reason why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// The machine does not answer, or nothing listens on its port.
+    /// The host does not respond, or its port is closed.
     Unreachable,
-    /// The machine is there, and no daemon of libvirt runs on it.
+    /// The host responds, but no libvirt daemon runs on it.
     NotRunning,
-    /// The host has no such name.
+    /// The host name cannot be resolved.
     Name,
-    /// Nobody knows the key of the host.
+    /// The host key is not in `known_hosts`.
     HostKeyUnknown,
-    /// The host has another key than before.
+    /// The host key has changed.
     HostKeyChanged,
-    /// ssh lets this user not in.
+    /// ssh rejects the user's login.
     Login,
     /// The private key that the URI names cannot be read.
     KeyMissing,
-    /// Others may read the private key or the configuration of ssh.
+    /// Other users may access the private key or the ssh configuration.
     KeyOpen,
     /// The user may not open the daemon's socket.
     Socket,
-    /// The daemon asked polkit, and that said no.
+    /// polkit denied access to the daemon.
     Policy,
-    /// The daemon wants a name and a password.
+    /// The daemon asks for a user name and a password.
     Password,
-    /// A certificate is missing, or one side does not accept that of the other.
+    /// A certificate is missing, or one side rejects the certificate of the other.
     Certificate,
-    /// The other machine has no program that carries the connection to the daemon.
+    /// The remote host lacks the program that relays the connection to the daemon.
     Relay,
-    /// The login prints text, which libvirt takes for the daemon's answer.
+    /// The login prints text, which libvirt mistakes for the daemon's answer.
     Chatter,
-    /// The program of the URI, or `ssh`, is not on this machine.
+    /// The program named in the URI, or `ssh`, is not installed on this machine.
     Program,
-    /// The daemon, or its driver for QEMU, is not installed.
+    /// The daemon or its QEMU driver is not installed.
     Driver,
-    /// Something else.
+    /// Any other reason.
     Other,
 }
 
@@ -68,24 +68,24 @@ impl Refusal {
         }
         match by_words(uri, error.message()) {
             Self::Other if denied => by_denial(uri),
-            // The codes of libvirt never mean this, whatever text is in the message.
+            // libvirt's code for a denial never means this, whatever the message says.
             Self::Unreachable | Self::NotRunning if denied => by_denial(uri),
             refusal => refusal,
         }
     }
 
-    /// Whether the daemon may be there later.
+    /// Whether the daemon may become available later.
     pub(super) fn is_absence(self) -> bool {
         matches!(self, Self::Unreachable | Self::NotRunning)
     }
 
-    /// Whether the daemon is there, and not for this user.
+    /// Whether the daemon is running but denies access to this user.
     pub(super) fn is_permission(self) -> bool {
         matches!(self, Self::Socket | Self::Policy | Self::Password)
     }
 }
 
-/// A refusal that only its code tells.
+/// A denial that only the error code shows.
 fn by_denial(uri: &str) -> Refusal {
     match uri::transport(uri).as_str() {
         "libssh" | "libssh2" => Refusal::Login,
@@ -96,8 +96,8 @@ fn by_denial(uri: &str) -> Refusal {
 
 fn by_words(uri: &str, message: &str) -> Refusal {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    // Of the socket of the daemon: libvirt's words, those of netcat, and those of libvirt's helper,
-    // which may speak the language of the other machine and names the socket.
+    // Messages about the daemon's socket: from libvirt, from netcat, and from libvirt's helper. The
+    // helper may use the language of the remote host, but names the socket.
     let of_socket =
         says(&["connect socket to", "cannot connect to '", "unix connect failed", "-sock'"]);
     if says(&["IDENTIFICATION HAS CHANGED", "differs from stored identity"]) {
@@ -140,28 +140,28 @@ fn by_words(uri: &str, message: &str) -> Refusal {
         "etwork is unreachable",
         "Host is down",
     ]) {
-        // A socket that nobody listens on is left of a daemon that ended.
+        // A daemon that has ended leaves a socket on which nobody listens.
         if of_socket { Refusal::NotRunning } else { Refusal::Unreachable }
     } else if of_socket && says(&["No such file or directory"]) {
         Refusal::NotRunning
     } else if !of_socket && relays(uri).iter().any(|relay| has_word(message, relay)) {
         Refusal::Relay
     } else if lacks_program(uri) {
-        // libvirt may write to the connection before it reads why nobody answers: "Broken pipe", or
-        // "socket is closed".
+        // libvirt may write to the connection before it reads the error: "Broken pipe", or "socket
+        // is closed".
         Refusal::Program
     } else {
         Refusal::Other
     }
 }
 
-/// Whether the URI names a program of this machine that is not there.
+/// Whether the URI names a program that does not exist on this machine.
 fn lacks_program(uri: &str) -> bool {
     let program = ssh::value(uri, "command").map(PathBuf::from);
     program.is_some_and(|program| program.is_absolute() && !program.exists())
 }
 
-/// Whether a login by ssh was refused: by `ssh` itself, or by one of the libraries that libvirt
+/// Whether a login by ssh was rejected: by `ssh` itself, or by one of the libraries that libvirt
 /// uses.
 fn is_login(uri: &str, message: &str) -> bool {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
@@ -174,7 +174,7 @@ fn is_login(uri: &str, message: &str) -> bool {
     }
 }
 
-/// The programs that carry the connection on the other machine, by the URI.
+/// Programs that may relay the connection on the remote host, according to the URI.
 fn relays(uri: &str) -> Vec<String> {
     if !uri::transport(uri).contains("ssh") {
         return Vec::new();
@@ -183,7 +183,7 @@ fn relays(uri: &str) -> Vec<String> {
     vec!["virt-ssh-helper".to_owned(), own]
 }
 
-/// Whether `word` stands in `text` by itself. A path is known by its last part, too.
+/// Whether `text` contains `word` as a separate word. The last component of a path counts too.
 fn has_word(text: &str, word: &str) -> bool {
     let of_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
     let name = word.rsplit('/').next().unwrap_or(word);
@@ -198,7 +198,7 @@ mod tests {
 
     const SSH: &str = "qemu+ssh://me@kvm2:2222/system?keyfile=/k";
 
-    /// Words of libvirt 9.0 and 11.3, OpenSSH, dash, bash and netcat, as they were seen.
+    /// Messages observed with libvirt 9.0 and 11.3, OpenSSH, dash, bash and netcat.
     #[test]
     fn a_daemon_that_says_no_is_told_from_one_that_is_not_there() {
         let reset = ": Connection reset by peer";

@@ -1,4 +1,4 @@
-//! What an import has made: volumes, and a snapshot.
+//! Results of an import: volumes and a snapshot.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,41 +8,41 @@ use crate::model::{ByteSize, DiskId, Sha256Digest};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RegisteredVolume {
-    /// Which disk of the VM.
+    /// ID of the disk within the VM, such as `disk-0`.
     pub disk: DiskId,
     /// Name of the volume in its pool.
     pub name: String,
-    /// Absolute path on the daemon's machine.
+    /// Absolute path on the daemon's host.
     pub path: String,
-    /// Size that the guest sees.
+    /// Size that the guest sees, in bytes.
     pub capacity: ByteSize,
-    /// Whether it was made for this; else the image lay in the pool already.
+    /// Whether the import created the volume; false if the image was in the pool already.
     pub created: bool,
-    /// Sum of its content, where it was read back and found to be that of the image.
+    /// SHA-256 checksum of the volume's content, if the volume was read back and matches the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256Digest>,
-    /// Hash of what the guest sees of it (`docs/proof.md`), where it was read back.
+    /// Hash of the content as the guest sees it (`docs/proof.md`), if the volume was read back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sha256Digest>,
 }
 
-/// A snapshot that was taken.
+/// A snapshot of the domain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Snapshot {
-    /// Its name.
+    /// Name of the snapshot.
     pub name: String,
-    /// Where it lies.
+    /// Where the snapshot is stored.
     pub kind: SnapshotKind,
 }
 
-/// Where a snapshot lies.
+/// Where a snapshot is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum SnapshotKind {
-    /// In the images themselves.
+    /// Inside the qcow2 images.
     Internal,
-    /// In the images as they were; the domain goes on in new files.
+    /// In the unchanged images; the domain writes to new overlay files.
     External,
 }

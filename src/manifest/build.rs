@@ -1,4 +1,4 @@
-//! From an export to its manifest.
+//! Builds the manifest of an export.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::types::{
     ManifestSource, Metadata, Nic, OutputTarget, Pipeline, RecordedWarning, ValidateStage, Vm,
 };
 
-/// What `metadata.hypersdk_version` says: name and version of this program.
+/// Value of `metadata.hypersdk_version`: name and version of this program.
 pub const GENERATOR: &str = concat!("hyperexport ", env!("CARGO_PKG_VERSION"));
 
 /// What the user asked of the converter; the manifest's `pipeline` mirrors it.
@@ -33,22 +33,23 @@ pub struct PipelineFlags {
     pub compress_level: Option<u8>,
 }
 
-/// What a manifest says beside the facts of the export.
+/// Values of a manifest that are not facts of the export.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// What the converter shall do.
+    /// Stages that the converter runs.
     pub pipeline: PipelineFlags,
     /// Absolute path of the folder that the converter writes to.
     pub output_dir: PathBuf,
-    /// Name of this run.
+    /// Name of this run, for `metadata.job_id`.
     pub job_id: String,
-    /// When the manifest is made.
+    /// Time at which the manifest is built, for `metadata.created_at`.
     pub created_at: jiff::Timestamp,
-    /// The user's own marks.
+    /// Tags that the user has set, for `metadata.tags`.
     pub tags: BTreeMap<String, String>,
 }
 
-/// The manifest of an export.
+/// Builds the manifest of an export. Fields that the contract rounds (memory, controllers, NIC
+/// models) are also recorded exactly, in `metadata.hyperexport`.
 pub fn build(exported: &ExportedVm, options: &BuildOptions) -> Manifest {
     let vm = &exported.vm;
     Manifest {
@@ -155,7 +156,7 @@ fn recorded(warning: &crate::model::Warning, at: jiff::Timestamp) -> RecordedWar
     }
 }
 
-/// The `pipeline` of a manifest.
+/// The `pipeline` of a manifest. Stages that are off are written with `enabled: false`.
 pub fn stages(flags: PipelineFlags) -> Pipeline {
     Pipeline {
         inspect: Some(InspectStage {

@@ -1,4 +1,4 @@
-//! From a manifest back to the VM it describes.
+//! Reconstructs the VM that a manifest describes.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,18 @@ use crate::model::{
 
 use super::types::{Disk, Manifest, ManifestFirmware, Nic, Vm};
 
-/// Memory of a VM whose manifest names none, in GiB.
+/// Memory of a VM whose manifest has no `mem_gb`, in GiB.
 const DEFAULT_MEM_GB: u64 = 2;
 
 impl Manifest {
-    /// What lies in the VM's CD-ROM drives, as far as it was exported.
+    /// Images in the VM's CD-ROM drives, as far as they were exported. Empty for a manifest of
+    /// another program.
     pub fn media(&self) -> &[ExportedMedium] {
         let exact = self.metadata.as_ref().and_then(|metadata| metadata.hyperexport.as_ref());
         exact.map_or(&[], |exact| &exact.media)
     }
 
-    /// Replaces the path of every file that the manifest names: disks, media, variables.
+    /// Replaces the path of every file that the manifest names: disks, media and EFI variables.
     pub fn each_path(&mut self, place: impl Fn(&Path) -> PathBuf) {
         let exact = self.metadata.as_mut().and_then(|metadata| metadata.hyperexport.as_mut());
         let beside = exact.into_iter().flat_map(|exact| {
@@ -37,18 +38,18 @@ impl Manifest {
         self.metadata.as_ref()?.hyperexport.as_ref()?.nvram.as_ref()
     }
 
-    /// What a disk's image was made of while it arrived, if it was.
+    /// The stream from which a disk's image was written during the download, if it was recorded.
     pub fn received(&self, disk: &DiskId) -> Option<&ReceivedStream> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.received.get(disk)
     }
 
-    /// Hash of the content of a disk as it was exported, where the manifest says it.
+    /// Hash of the content of a disk as it was exported, if the manifest records the hash.
     pub fn content(&self, disk: &DiskId) -> Option<Sha256Digest> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.content.get(disk).copied()
     }
 
-    /// Records the hash of the content of a disk, or that it is not known. A manifest of another
-    /// program has no place for it.
+    /// Records the hash of the content of a disk, or removes the hash. Does nothing for a manifest
+    /// of another program, which has no field for the hash.
     pub fn set_content(&mut self, disk: &DiskId, content: Option<Sha256Digest>) {
         if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
             exact.content.remove(disk);
@@ -56,21 +57,21 @@ impl Manifest {
         }
     }
 
-    /// In which state of the VM its disks were read, where the manifest says it.
+    /// State of the VM (running, powered off, …) in which its disks were read, if recorded.
     pub fn state(&self) -> Option<&ExportState> {
         self.metadata.as_ref()?.hyperexport.as_ref()?.state.as_ref()
     }
 
-    /// Records in which state of the VM its disks were read. A manifest of another program has no
-    /// place for it.
+    /// Records the state of the VM in which its disks were read. Does nothing for a manifest of
+    /// another program, which has no field for the state.
     pub fn set_state(&mut self, state: ExportState) {
         if let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) {
             exact.state = Some(state);
         }
     }
 
-    /// The VM that the manifest describes: exactly, when hyperexport wrote it, else as well as the
-    /// contract's fields tell (memory in whole GiB, no controllers, no NIC models).
+    /// The VM that the manifest describes: exactly, if hyperexport wrote the manifest. Otherwise
+    /// the VM is derived from the contract's fields: memory in GiB, no controllers, no NIC models.
     pub fn source_vm(&self) -> SourceVm {
         let mut vm = match self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref()) {
             Some(exact) => exact.source_vm.clone(),
@@ -81,8 +82,8 @@ impl Manifest {
         vm
     }
 
-    /// Has the manifest describe `vm` in the place of what it said before; not one that another
-    /// program wrote.
+    /// Replaces the described VM by `vm` and returns true. Returns false, without a change, for a
+    /// manifest of another program.
     pub fn describe(&mut self, vm: &SourceVm) -> bool {
         let Some(exact) = self.metadata.as_mut().and_then(|m| m.hyperexport.as_mut()) else {
             return false;
@@ -93,7 +94,7 @@ impl Manifest {
         true
     }
 
-    /// The same with the network cards of `vm`, which is its own VM otherwise.
+    /// The same manifest with the network cards of `vm`; `vm` equals the manifest's VM in all else.
     #[must_use]
     pub fn with_nics(mut self, vm: &SourceVm) -> Self {
         for (nic, card) in self.nics.iter_mut().zip(&vm.nics) {
@@ -106,8 +107,8 @@ impl Manifest {
         self
     }
 
-    /// Size that the guest sees of a disk, where the manifest says it: from the exact facts, or
-    /// the file's size for a raw image. `None` else: the image itself knows.
+    /// Size of a disk as the guest sees it: from the exact facts, or the file's size for a raw
+    /// image. `None` if the manifest does not record the size; the image's header has it.
     pub fn capacity(&self, disk: &Disk) -> Option<ByteSize> {
         let exact = self.metadata.as_ref().and_then(|m| m.hyperexport.as_ref());
         exact
@@ -177,7 +178,7 @@ impl Manifest {
     }
 }
 
-/// A disk whose controller is not known. Its capacity is 0 when nothing says it.
+/// A disk whose controller is not known. A capacity that is not known becomes 0.
 fn derived_disk(disk: &Disk, index: usize, rank: usize, capacity: Option<ByteSize>) -> SourceDisk {
     let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     SourceDisk {

@@ -1,9 +1,9 @@
 //! The Artifact Manifest v1.0: the contract between an exporter and a converter.
 //!
-//! `build` makes one from an export, `check` holds one to the contract's rules, `read` and `write`
-//! move it from and to its file. Fields of others survive a read and a write. The contract is that
-//! of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a line of
-//! `rules.rs`.
+//! `build` makes a manifest from an export, `check` checks a manifest against the contract's rules,
+//! `read` and `write` move it from and to its file. Unknown fields survive a read and a write. The
+//! contract is that of HyperSDK (which writes it) and hyper2kvm (which reads it); every rule is a
+//! line of `rules.rs`.
 
 mod build;
 mod described_vm;
@@ -33,66 +33,66 @@ use crate::state;
 /// Name of the manifest's file in an output directory.
 pub const FILE_NAME: &str = "manifest.json";
 
-/// Why a manifest, or a file that it names, is not usable.
+/// Why a manifest, or a file that it names, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file could not be read.
+    /// Reading a file failed.
     #[error("reading {}", path.display())]
     Read {
         /// The manifest or a disk image.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The file is larger than any manifest.
+    /// The file exceeds the size limit of a manifest.
     #[error("{} is larger than {limit} bytes, the limit of a manifest", path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the manifest.
         path: PathBuf,
-        /// The limit, in bytes.
+        /// Largest accepted size, in bytes.
         limit: u64,
     },
-    /// The file holds no JSON.
+    /// The file is not JSON.
     #[error("{} is not JSON", path.display())]
     NotJson {
-        /// The file.
+        /// Path of the manifest.
         path: PathBuf,
-        /// Where it goes wrong.
+        /// Syntax error with its line and column.
         source: serde_json::Error,
     },
     /// Rules of the contract are broken.
     #[error("manifest is not valid: {}", list(violations))]
     Invalid {
-        /// Every broken rule.
+        /// All broken rules, not only the first.
         violations: Vec<Violation>,
     },
-    /// The file could not be written.
+    /// Writing the manifest failed.
     #[error("writing {}", path.display())]
     Write {
-        /// The file.
+        /// Path of the manifest.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// A file of that name exists, and overwriting was not asked for.
+    /// A file of that name exists, and it may not be overwritten.
     #[error("{} exists already", path.display())]
     Exists {
-        /// The file.
+        /// Path of the existing file.
         path: PathBuf,
     },
     /// A disk image is not the one that was exported.
     #[error("SHA-256 checksum of {disk} ({}) is {found}, not {expected}", path.display())]
     SumDiffers {
-        /// The disk.
+        /// Id of the disk in the manifest.
         disk: DiskId,
-        /// Its image.
+        /// Path of the disk's image.
         path: PathBuf,
-        /// The manifest's sum.
+        /// Checksum in the manifest.
         expected: Sha256Digest,
-        /// The sum of the file.
+        /// Checksum of the file.
         found: Sha256Digest,
     },
-    /// It is no file that may be read, or somebody else could have written it.
+    /// The path is not a regular file that may be read, or another user could have written it.
     #[error(transparent)]
     State(state::Error),
     /// The run was cancelled.

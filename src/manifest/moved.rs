@@ -1,10 +1,10 @@
-//! The folder of an export that was moved, renamed or copied since: its files are recorded by
-//! absolute paths, and are found where the folder is now.
+//! Finds the files of an export whose folder was moved, renamed or copied since. Files are recorded
+//! by absolute paths.
 //!
-//! The order for a disk of a manifest, the first that is a file:
+//! The file of a disk is the first of these that exists:
 //!
-//! 1. The same place below the manifest's own folder, where the recorded folder is another one. A
-//!    copy goes before the original: what lies at the old path may be of another export by now.
+//! 1. The same path below the manifest's own folder, if the recorded folder is another one. A copy
+//!    is preferred to the original: a file at the old path may belong to another export by now.
 //! 2. The recorded path.
 //! 3. The file of that name beside the manifest.
 
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::types::Manifest;
 
-/// Where a folder was, and where it is.
+/// Recorded and current path of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     from: Option<PathBuf>,
@@ -21,27 +21,27 @@ pub struct Moved {
 }
 
 impl Moved {
-    /// Of a folder that is at `to` and was recorded at `from`, if that is known. A link to the same
-    /// folder is no move.
+    /// A folder that is at `to` and was recorded at `from`, if `from` is known. A symbolic link to
+    /// the same folder is no move.
     pub fn new(from: Option<&Path>, to: &Path) -> Self {
         let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let from = from.filter(|from| from.is_absolute() && real(from) != real(to));
         Self { from: from.map(Path::to_owned), to: to.to_owned() }
     }
 
-    /// Whether the folder is known to have been elsewhere.
+    /// Whether the folder was recorded at another path.
     pub fn is_known(&self) -> bool {
         self.from.is_some()
     }
 
-    /// A path below the recorded folder as it is now, whether there is a file or not.
+    /// The current path of a file below the recorded folder; the file need not exist.
     pub fn now(&self, path: &Path) -> PathBuf {
         let below = self.from.as_ref().and_then(|from| path.strip_prefix(from).ok());
         below.map_or_else(|| path.to_owned(), |below| self.to.join(below))
     }
 
-    /// The file that a recorded path means, by the order above; the path itself where none is
-    /// there.
+    /// The file that a recorded path refers to, in the order above; the recorded path if no file
+    /// exists.
     pub fn find(&self, path: &Path) -> PathBuf {
         let beside = path.file_name().map(|name| self.to.join(name));
         let places = [Some(self.now(path)), Some(path.to_owned()), beside];
@@ -50,11 +50,11 @@ impl Moved {
     }
 }
 
-/// The manifest with the files that it names as they are found from its own folder.
+/// The manifest with the paths of its files replaced by those found from its own folder.
 pub(super) fn found(mut manifest: Manifest, folder: &Path) -> Manifest {
     let ours = manifest.metadata.as_ref().is_some_and(|metadata| metadata.hyperexport.is_some());
     let output = manifest.output.as_ref().and_then(|output| output.directory.clone());
-    // In a manifest of others, this is the folder of the results alone.
+    // In a manifest of another program, `output` is only the folder of the converter's results.
     let moved = Moved::new(output.as_deref().filter(|_| ours), folder);
     let has_moved = Cell::new(false);
     manifest.each_path(|path| {

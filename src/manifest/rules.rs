@@ -1,5 +1,5 @@
-//! The rules of the Artifact Manifest v1.0, one line each, checked on the plain JSON so that every
-//! broken one, a wrong type too, is named with its path: `disks[0].boot_order_hint`.
+//! The rules of the Artifact Manifest v1.0, one line each. They are checked on the plain JSON, so
+//! that every violation, a wrong type too, is reported with its path: `disks[0].boot_order_hint`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -13,12 +13,12 @@ use crate::model::{DiskId, MacAddress, Sha256Digest};
 use super::node::{JsonNode, boolean, string, timestamp};
 use super::types::{Exact, Manifest};
 
-/// A broken rule.
+/// A broken rule of the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Where, as a JSON path: `disks[0].id`.
+    /// JSON path of the value: `disks[0].id`.
     pub path: String,
-    /// What would be right: `must be an integer of at least 1`.
+    /// What the rule requires: `must be an integer of at least 1`.
     pub rule: String,
 }
 
@@ -28,21 +28,21 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Holds a manifest to the contract.
+/// Checks a manifest against the contract.
 ///
 /// # Errors
-/// Every broken rule.
+/// All broken rules.
 pub fn check(manifest: &Manifest) -> Result<(), Vec<Violation>> {
     match serde_json::to_value(manifest) {
         Ok(value) => check_value(&value),
-        // The only thing in these types that JSON cannot hold is a path that is not UTF-8.
+        // The only value in these types that JSON cannot represent is a path that is not UTF-8.
         Err(error) => {
             Err(vec![Violation { path: "disks[].local_path".to_owned(), rule: error.to_string() }])
         }
     }
 }
 
-/// Holds any JSON to the contract.
+/// Checks any JSON value against the contract.
 pub(super) fn check_value(value: &Value) -> Result<(), Vec<Violation>> {
     let mut found = Vec::new();
     manifest(&mut JsonNode::root(value, &mut found));
@@ -206,8 +206,8 @@ fn options(node: &mut JsonNode<'_>) {
     }
 }
 
-/// The exact facts describe the same disks as the contract's fields; a manifest whose disks were
-/// edited by hand would otherwise get the old ones' controllers and sizes.
+/// The exact facts must describe the same disks as the contract's fields. Otherwise disks that were
+/// edited by hand would get the controllers and sizes of the old disks.
 fn exact_facts_match(root: &mut JsonNode<'_>) {
     let ids = |list: Option<&Value>| -> HashSet<String> {
         let items = list.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);

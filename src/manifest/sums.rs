@@ -1,4 +1,4 @@
-//! The files that a manifest names: are they there, and are they the exported ones?
+//! Checks that the files named by a manifest exist and have the recorded sizes and checksums.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,12 +13,12 @@ use crate::progress::{Progress, Task, Unit};
 use super::types::{Disk, Manifest};
 use super::{Error, Violation};
 
-/// Checks that every disk's file exists and has the size that the manifest says.
+/// Checks that every disk's file exists and has the size recorded in the manifest.
 ///
 /// # Errors
 /// [`Error::Invalid`] that names every missing file, and every wrong size if hyperexport wrote the
-/// manifest. In others' manifests `bytes` may be the size that the guest sees: a wrong size is a
-/// warning there, as it is for the consumer.
+/// manifest. In a manifest of another program, `bytes` may be the size that the guest sees. A wrong
+/// size is then only a warning, as it is for the consumer.
 pub fn check_files(manifest: &Manifest) -> Result<Vec<Warning>, Error> {
     let ours = manifest.metadata.as_ref().is_some_and(|m| m.hyperexport.is_some());
     let mut violations = Vec::new();
@@ -46,7 +46,7 @@ pub fn check_files(manifest: &Manifest) -> Result<Vec<Warning>, Error> {
     if violations.is_empty() { Ok(warnings) } else { Err(Error::Invalid { violations }) }
 }
 
-/// Reads every disk's file and compares its SHA-256 sum; a disk without a sum is passed over.
+/// Reads every disk's file and compares its SHA-256 checksum; a disk without a checksum is skipped.
 ///
 /// # Errors
 /// [`Error::SumDiffers`], [`Error::Read`] or [`Error::Cancelled`].
@@ -66,7 +66,7 @@ pub async fn verify_sums(
     Ok(())
 }
 
-/// The SHA-256 sum of a disk's file as it is now.
+/// Computes the SHA-256 checksum of a disk's file.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Cancelled`].
@@ -78,7 +78,7 @@ pub async fn sum_of(
     sum_of_file(&disk.local_path, disk.id.as_str(), progress, cancel).await
 }
 
-/// The SHA-256 sum of a file as it is now; `name` is what its progress is shown as.
+/// Computes the SHA-256 checksum of a file; `name` labels its progress bar.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::Cancelled`].
@@ -96,7 +96,6 @@ pub async fn sum_of_file(
         .map_err(|join| Error::Read { path: path.to_owned(), source: join.into() })?
 }
 
-/// The SHA-256 sum of a file.
 fn sum(path: &Path, task: &Task, cancel: &CancellationToken) -> Result<Sha256Digest, Error> {
     let read = File::open(path).and_then(|file| {
         digest::read_all(file, |_, position| {

@@ -1,6 +1,6 @@
-//! The manifest as types. Every object keeps the fields it does not know in `extra`; absent
-//! optional fields are left out, never written as null, and `false` and 0 are always written: the
-//! consumer takes an absent `boot_order_hint` for 999 and an absent `backup` for true.
+//! The types of the manifest. Every object keeps unknown fields in `extra`. Absent optional fields
+//! are left out, never written as null. `false` and 0 are always written: the consumer reads an
+//! absent `boot_order_hint` as 999 and an absent `backup` as true.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,100 +17,100 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// Always `1.0`.
+    /// Version of the manifest format, always `1.0`.
     pub manifest_version: String,
-    /// Where the VM came from.
+    /// Where the VM was exported from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<ManifestSource>,
-    /// What the VM is.
+    /// Hardware and operating system of the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<Vm>,
-    /// Its disks, at least one.
+    /// Disk images of the VM, at least one.
     pub disks: Vec<Disk>,
-    /// Its network interfaces.
+    /// Network interfaces of the VM.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nics: Vec<Nic>,
-    /// What went less than well so far.
+    /// Warnings of the stages that have run so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<RecordedWarning>,
-    /// Who wrote it, and what hyperexport keeps for its own later stages.
+    /// Program that wrote the manifest, and the exact facts that hyperexport needs in later stages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// What the converter shall do.
+    /// Stages that the converter runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<Pipeline>,
-    /// Where the converter shall write.
+    /// Where the converter writes the converted disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputTarget>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `source`: where the VM came from.
+/// `source`: where the VM was exported from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ManifestSource {
-    /// `vsphere`, `aws`, `local`, …
+    /// Kind of source: `vsphere`, `aws`, `local`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
-    /// The source's id: a moref for vSphere.
+    /// Identifier of the VM at the source: a moref for vSphere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_id: Option<String>,
-    /// Display name.
+    /// Display name of the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vm_name: Option<String>,
-    /// Name of the datacenter.
+    /// Name of the vSphere datacenter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacenter: Option<String>,
-    /// RFC 3339; kept as text so that another's spelling survives.
+    /// Time of the export, RFC 3339; kept as text so that the spelling of another program survives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_timestamp: Option<String>,
-    /// `nfc-lease`, `ova`, …
+    /// Method of the export: `nfc-lease`, `ova`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_method: Option<String>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `vm`: what the VM is.
+/// `vm`: hardware and operating system of the VM.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Vm {
     /// Virtual CPUs, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
-    /// Memory in GiB, rounded up, at least 1. The exact MiB are in [`Exact::source_vm`].
+    /// Memory in GiB, rounded up, at least 1. The exact size in MiB is in [`Exact::source_vm`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mem_gb: Option<u64>,
-    /// How it boots.
+    /// Firmware that boots the VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firmware: Option<ManifestFirmware>,
-    /// Whether the firmware enforces signatures.
+    /// Whether the firmware enforces Secure Boot signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secureboot: Option<bool>,
     /// Family of the guest's operating system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_hint: Option<OsFamily>,
-    /// The guest's operating system for people.
+    /// Name of the guest's operating system as people read it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `vm.firmware` in the manifest's words.
+/// `vm.firmware`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ManifestFirmware {
     /// PC BIOS.
     Bios,
-    /// UEFI; the word `efi` is refused by the consumer.
+    /// UEFI. The consumer rejects the word `efi`.
     Uefi,
-    /// Not known.
+    /// Firmware is not known.
     Unknown,
 }
 
@@ -118,34 +118,34 @@ pub enum ManifestFirmware {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Disk {
-    /// Unique in the manifest.
+    /// Identifier of the disk, unique in the manifest.
     pub id: DiskId,
-    /// Format of the file.
+    /// Format of the image file.
     pub source_format: DiskFormat,
-    /// Size of the file, in bytes. The size that the guest sees is in [`Exact::capacities`].
+    /// Size of the image file, in bytes. The size that the guest sees is in [`Exact::capacities`].
     pub bytes: u64,
-    /// Absolute path of the file.
+    /// Absolute path of the image file.
     pub local_path: PathBuf,
-    /// SHA-256 sum of the file.
+    /// SHA-256 checksum of the image file: `sha256:` and 64 lower-case hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "checksum")]
     #[cfg_attr(test, schemars(with = "Option<String>", regex(pattern = "^sha256:[0-9a-f]{64}$")))]
     pub checksum: Option<Sha256Digest>,
-    /// 0 is the boot disk; absent means 999.
+    /// Position in the boot order: 0 is the boot disk, an absent value counts as 999.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_order_hint: Option<u32>,
-    /// For people: `Hard disk 1`.
+    /// Name of the disk as people read it: `Hard disk 1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// What it holds.
+    /// Whether the disk is the boot disk or a data disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_type: Option<DiskType>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
 impl Disk {
-    /// The consumer's boot order: an absent hint counts as 999.
+    /// Position in the consumer's boot order: an absent hint counts as 999.
     pub fn boot_order(&self) -> u32 {
         self.boot_order_hint.unwrap_or(999)
     }
@@ -156,11 +156,11 @@ impl Disk {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DiskType {
-    /// The guest boots from it.
+    /// The guest boots from this disk.
     Boot,
-    /// Anything else.
+    /// Any other disk.
     Data,
-    /// Not known.
+    /// Use of the disk is not known.
     Unknown,
 }
 
@@ -168,135 +168,136 @@ pub enum DiskType {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Nic {
-    /// `nic-0`, …
+    /// Identifier of the interface: `nic-0`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its MAC address.
+    /// MAC address of the interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
-    /// Name of its network at the source.
+    /// Name of the interface's network at the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `warnings[]`: what went less than well.
+/// `warnings[]`: a warning of a stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedWarning {
-    /// The stage it arose in.
+    /// Stage that raised the warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// For a person.
+    /// Text of the warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// RFC 3339.
+    /// Time of the warning, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
-    /// Fields of others; hyperexport keeps its `code` here.
+    /// Fields of other programs, kept unchanged; hyperexport writes the warning's `code` here.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `metadata`: who wrote the manifest.
+/// `metadata`: the program that wrote the manifest, and its exact facts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Metadata {
     /// Name and version of the exporter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hypersdk_version: Option<String>,
-    /// The run that wrote it.
+    /// Name of the run that wrote the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<String>,
-    /// RFC 3339.
+    /// Time at which the manifest was written, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
-    /// The user's own marks.
+    /// Tags that the user has set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// What the contract has no exact field for.
+    /// Exact facts for which the contract has no field. Present if hyperexport wrote the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hyperexport: Option<Exact>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `metadata.hyperexport`: the exact facts that the contract's fields round off.
+/// `metadata.hyperexport`: exact facts that the contract's fields round or omit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Exact {
     /// The VM as its source described it: memory in MiB, topology, controllers, NIC models.
     pub source_vm: SourceVm,
-    /// Size that the guest sees of every disk, in bytes.
+    /// Size of every disk as the guest sees it, in bytes.
     pub capacities: BTreeMap<DiskId, ByteSize>,
-    /// What lies in its CD-ROM drives; the first for the first drive.
+    /// Images in the VM's CD-ROM drives; the first belongs to the first drive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<ExportedMedium>,
-    /// The variables of its EFI firmware.
+    /// Variables (NVRAM) of the VM's EFI firmware.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
-    /// The streams that disks were made of while they arrived.
+    /// For every disk written from a stream during the download: that stream.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub received: BTreeMap<DiskId, ReceivedStream>,
-    /// Hash of what the guest sees of every disk as it was exported (`docs/proof.md`), where it is
-    /// known.
+    /// Hash of the guest-visible content of every disk as it was exported (`docs/proof.md`), if it
+    /// is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub content: BTreeMap<DiskId, Sha256Digest>,
-    /// In which state of the VM its disks were read.
+    /// State of the VM in which its disks were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<ExportState>,
 }
 
-/// `pipeline`: the converter's stages. An absent stage is a disabled one.
+/// `pipeline`: the converter's stages. An absent stage is disabled.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Pipeline {
-    /// Look at the disks.
+    /// Detect the guest operating system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inspect: Option<InspectStage>,
-    /// Make the guest boot on KVM.
+    /// Make the guest bootable on KVM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<FixStage>,
-    /// Convert the images.
+    /// Convert the disk images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convert: Option<ConvertStage>,
-    /// Check the converted images.
+    /// Check the converted disk images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validate: Option<ValidateStage>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `pipeline.inspect`.
+/// `pipeline.inspect`: detection of the guest operating system.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InspectStage {
-    /// Whether it runs.
+    /// Whether the stage runs.
     #[serde(default)]
     pub enabled: bool,
-    /// Look into the guest; never works in hyper2kvm 0.2.1, so hyperexport writes false.
+    /// Collect facts of the guest. Never works in hyper2kvm 0.2.1, so hyperexport writes false.
     #[serde(default)]
     pub collect_guest_info: bool,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `pipeline.fix`. The defaults on reading are the consumer's.
+/// `pipeline.fix`: changes that make the guest bootable on KVM. Missing fields get the consumer's
+/// defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FixStage {
-    /// Whether it runs.
+    /// Whether the stage runs.
     #[serde(default)]
     pub enabled: bool,
     /// Keep copies of changed files inside the guest.
     #[serde(default = "yes")]
     pub backup: bool,
-    /// Print fstab before and after.
+    /// Print `/etc/fstab` before and after the change.
     #[serde(default)]
     pub print_fstab: bool,
     /// Rewrite the boot loader's configuration.
@@ -305,46 +306,46 @@ pub struct FixStage {
     /// Rebuild the initramfs with virtio drivers.
     #[serde(default = "yes")]
     pub regen_initramfs: bool,
-    /// `stabilize-all`, `bypath-only` or `noop`.
+    /// How device names in `/etc/fstab` are rewritten: `stabilize-all`, `bypath-only` or `noop`.
     #[serde(default = "stabilize_all")]
     pub fstab_mode: String,
-    /// Remove VMware tools; deadlocks hyper2kvm 0.2.1, so hyperexport writes false.
+    /// Remove VMware Tools. Deadlocks hyper2kvm 0.2.1, so hyperexport writes false.
     #[serde(default)]
     pub remove_vmware_tools: bool,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `pipeline.convert`.
+/// `pipeline.convert`: conversion of the disk images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertStage {
-    /// Whether it runs.
+    /// Whether the stage runs.
     #[serde(default)]
     pub enabled: bool,
-    /// Compress the images.
+    /// Compress the converted images.
     #[serde(default)]
     pub compress: bool,
-    /// 1 (fast) to 9 (small).
+    /// Compression level from 1 (fast) to 9 (small).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compress_level: Option<u8>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// `pipeline.validate`.
+/// `pipeline.validate`: check of the converted images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ValidateStage {
-    /// Whether it runs.
+    /// Whether the stage runs.
     #[serde(default)]
     pub enabled: bool,
-    /// Check the images' structure.
+    /// Check the structure of the converted images.
     #[serde(default = "yes")]
     pub check_image_integrity: bool,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -353,13 +354,13 @@ pub struct ValidateStage {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputTarget {
-    /// The folder.
+    /// Directory of the converted disks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     /// Format of the converted disks: `qcow2`, `raw` or `vdi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DiskFormat>,
-    /// Fields of others.
+    /// Fields of other programs, kept unchanged.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -372,7 +373,7 @@ fn stabilize_all() -> String {
     "stabilize-all".to_owned()
 }
 
-/// `sha256:` and 64 lower-case hexadecimal digits.
+/// Text form of a checksum: `sha256:` and 64 lower-case hexadecimal digits.
 mod checksum {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

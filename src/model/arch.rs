@@ -1,9 +1,9 @@
-//! Architectures of processors, in libvirt's words (its `virArch`).
+//! Processor architectures by libvirt's names (`virArch`).
 
-/// Architecture of the domains that hyperexport defines: all that VMware's x86 hosts run.
+/// Architecture of all defined domains: VMware's x86 hosts run no other.
 pub const DOMAIN_ARCH: &str = "x86_64";
 
-/// libvirt's word for an architecture under one of its other common names: `amd64` is `x86_64`.
+/// libvirt's name of an architecture, from any of its common names: `amd64` is `x86_64`.
 pub fn normal_arch(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();
     match name.as_str() {
@@ -14,8 +14,8 @@ pub fn normal_arch(name: &str) -> String {
     }
 }
 
-/// Whether an emulator for `host` runs guests of `guest`. One for 64 bits runs those for 32 bits of
-/// the same processors.
+/// Whether an emulator for `host` runs guests of `guest`. An emulator for 64 bits also runs guests
+/// for 32 bits of the same processor family.
 pub fn emulates(host: &str, guest: &str) -> bool {
     let (host, guest) = (normal_arch(host), normal_arch(guest));
     host == guest || (host == "x86_64" && guest == "i686")

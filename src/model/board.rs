@@ -1,10 +1,10 @@
-//! What a VM shows to its guest besides processors, memory, disks and network cards.
+//! Devices and identity of a VM, besides processors, memory, disks and network cards.
 
 use serde::{Deserialize, Serialize};
 
 use super::WarningCode;
 
-/// The identity of a VM, as licences and inventories know it, and its lesser devices.
+/// Identity of a VM, which licences and inventories depend on, and its minor devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -12,45 +12,46 @@ pub struct Board {
     /// UUID of the system in SMBIOS, written as the guest shows it (`dmidecode -s system-uuid`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Texts of SMBIOS that identify the system: its serial number, and whatever else a libvirt
-    /// source has set.
+    /// SMBIOS strings that identify the system: its serial number, and all other strings that a
+    /// libvirt source has set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub smbios: Vec<SmbiosText>,
-    /// VM Generation ID, written as libvirt does. Domain controllers of Windows go by it.
+    /// VM Generation ID, in libvirt's notation. Windows domain controllers depend on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub genid: Option<String>,
-    /// Its sound card.
+    /// Model of the sound card.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound: Option<SoundCard>,
-    /// The CPU model that was chosen for it, by libvirt's name; `host-model` stands for the host's.
+    /// CPU model that was chosen for the VM, by libvirt's name; `host-model` is the model of the
+    /// host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_model: Option<String>,
-    /// What it has that no domain gets.
+    /// Devices and settings of the source VM that the domain does not get.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_kept: Vec<NotKept>,
 }
 
 impl Board {
-    /// Whether nothing is known.
+    /// Whether no identity and no device is known.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// A text of SMBIOS, by libvirt's names.
+/// An SMBIOS string, by libvirt's names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SmbiosText {
-    /// `bios`, `system`, `baseBoard`, `chassis` or `oemStrings`.
+    /// SMBIOS table: `bios`, `system`, `baseBoard`, `chassis` or `oemStrings`.
     pub table: String,
-    /// `serial`; empty in `oemStrings`.
+    /// Name of the entry, such as `serial`; empty in `oemStrings`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// The text.
+    /// Value of the entry, as the guest reads it.
     pub value: String,
 }
 
-/// Kind of a sound card.
+/// Model of a sound card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -63,22 +64,22 @@ pub enum SoundCard {
     Ensoniq,
     /// Creative Sound Blaster 16.
     Sb16,
-    /// On USB.
+    /// USB audio.
     Usb,
 }
 
-/// Something of a VM that is not carried over.
+/// A device or setting of a source VM that the domain does not get.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NotKept {
-    /// Code of the warning.
+    /// Code of the warning that reports it.
     pub code: WarningCode,
-    /// The whole sentence.
+    /// Complete sentence of the warning.
     pub text: String,
 }
 
 impl NotKept {
-    /// A floppy drive: no machine type of KVM's distributions has one any more.
+    /// A floppy drive: the machine types of current distributions no longer have one.
     pub fn floppy(label: &str) -> Self {
         Self {
             code: WarningCode::FloppyNotKept,
@@ -86,7 +87,7 @@ impl NotKept {
         }
     }
 
-    /// What lies in a CD-ROM drive.
+    /// A medium that was inserted in a CD-ROM drive.
     pub fn medium(drive: &str, medium: &str) -> Self {
         Self {
             code: WarningCode::CdromMediumNotKept,
@@ -97,7 +98,7 @@ impl NotKept {
         }
     }
 
-    /// A device of the source's host.
+    /// A device of the source's host that was passed through to the VM.
     pub fn host_device(text: String) -> Self {
         Self { code: WarningCode::HostDeviceNotKept, text }
     }

@@ -1,8 +1,8 @@
-//! Errors in one line.
+//! Formats errors in one line.
 
 use std::error::Error;
 
-/// An error and its causes in one line.
+/// The error and its causes in one line, `: ` between them.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

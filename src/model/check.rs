@@ -1,47 +1,47 @@
-//! What an examination of a machine found: `hyperexport doctor`.
+//! Results of `hyperexport doctor`.
 
 use serde::Serialize;
 
-/// How a thing that was examined is.
+/// Result of a check, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// As it should be.
+    /// The check has passed.
     Ok,
-    /// It is missing and optional.
+    /// An optional component is missing.
     Note,
-    /// Some migrations will do without it, or be slower.
+    /// Some migrations fail or are slower.
     Warning,
-    /// No migration will work.
+    /// No migration works.
     Failed,
 }
 
-/// One thing that was examined.
+/// Result of one check of `hyperexport doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
-    /// What: stable and short, in kebab case; pools and networks have their names in `about`.
+    /// Name of the check: stable and short, in kebab case. Pools and networks are named in `about`.
     pub name: &'static str,
-    /// Which of several.
+    /// Name of the checked object, if the check runs for several objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
-    /// How it is.
+    /// Result of the check.
     pub health: Health,
-    /// What was seen, for a person.
+    /// What the check has found, as text for people.
     pub found: String,
-    /// What to do about it.
+    /// How to fix the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
 impl Check {
-    /// A thing that is as it should be.
+    /// A check that has passed.
     pub fn ok(name: &'static str, found: impl Into<String>) -> Self {
         Self { name, about: None, health: Health::Ok, found: found.into(), remedy: None }
     }
 
-    /// A thing that some migrations need.
+    /// A check whose failure affects some migrations.
     pub fn warning(
         name: &'static str,
         found: impl Into<String>,
@@ -51,17 +51,17 @@ impl Check {
         Self { health: Health::Warning, remedy, ..Self::ok(name, found) }
     }
 
-    /// A thing that is optional and missing.
+    /// A check for an optional component that is missing.
     pub fn note(name: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { health: Health::Note, ..Self::warning(name, found, remedy) }
     }
 
-    /// A thing that every migration needs, or that the user has asked for.
+    /// A check that every migration needs, or that the user has asked for, and that has failed.
     pub fn failed(name: &'static str, found: impl Into<String>, remedy: Option<String>) -> Self {
         Self { health: Health::Failed, remedy, ..Self::ok(name, found) }
     }
 
-    /// The same about one of several.
+    /// The same result for one of several objects, by the object's name.
     #[must_use]
     pub fn about(self, which: impl Into<String>) -> Self {
         Self { about: Some(which.into()), ..self }

@@ -1,4 +1,4 @@
-//! What a conversion leaves behind.
+//! Result of a conversion.
 
 use std::path::PathBuf;
 
@@ -15,27 +15,27 @@ pub struct ConvertedDisks(pub Vec<ConvertedDisk>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConvertedDisk {
-    /// Which disk of the manifest.
+    /// Identifier of the disk in the manifest.
     pub id: DiskId,
     /// Absolute path of the image.
     pub path: PathBuf,
-    /// Its format.
+    /// Format of the image.
     pub format: DiskFormat,
-    /// Size that the guest sees.
+    /// Size of the disk as the guest sees it, in bytes.
     pub capacity: ByteSize,
-    /// Bytes that the file occupies, holes not counted.
+    /// Space that the image occupies, in bytes, without holes.
     pub allocated: ByteSize,
-    /// 0 is the boot disk, the others follow.
+    /// Position in the boot order: 0 is the boot disk.
     pub boot_order: u32,
-    /// Whether the converter has made the guest on these disks fit for virtio. Not, when nothing
-    /// says so.
+    /// Whether the converter has adapted the guest on these disks to virtio. An absent value counts
+    /// as false.
     #[serde(default)]
     pub fixed: bool,
-    /// Whether it is no disk but what lies in a CD-ROM drive: the seed of cloud-init.
+    /// Whether the image belongs to a CD-ROM drive, as the cloud-init seed does, and is not a disk.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub medium: bool,
-    /// Hash of its content as the conversion left it (`docs/proof.md`). None where nobody hashed
-    /// it, or where it may have changed since.
+    /// Hash of the disk's content at the end of the conversion (`docs/proof.md`). Absent if the
+    /// content was not hashed or may have changed since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sha256Digest>,
 }

@@ -4,22 +4,22 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A disk image format. Always passed on explicitly: a format is never probed from the bytes.
+/// A disk image format. It is always passed explicitly: a format is never probed from the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
-    /// VMware's, in any of its subformats.
+    /// VMware VMDK, in any of its subformats.
     Vmdk,
     /// QEMU copy-on-write, version 2 or 3.
     Qcow2,
-    /// The bytes of the disk and nothing else.
+    /// Raw: the bytes of the disk and no header.
     Raw,
-    /// Virtual PC.
+    /// Virtual PC VHD.
     Vhd,
-    /// Hyper-V.
+    /// Hyper-V VHDX.
     Vhdx,
-    /// VirtualBox.
+    /// VirtualBox VDI.
     Vdi,
 }
 

@@ -1,7 +1,7 @@
-//! Names of disks by their order.
+//! Device names of disks.
 
-/// The name of the disk at `index`, from 0, of those whose names begin with `prefix`, counted as
-/// Linux counts: `vda` … `vdz`, `vdaa` …
+/// Device name of the disk at `index`, counted from 0, after `prefix`, as Linux numbers disks:
+/// `vda` … `vdz`, `vdaa` …
 pub fn disk_target(prefix: &str, mut index: usize) -> String {
     let mut letters = Vec::new();
     loop {

@@ -1,8 +1,8 @@
-//! VMware's UUIDs of disks in their spellings.
+//! VMware's UUIDs of disks in their notations.
 
-/// The UUID as 32 hexadecimal digits in lower case, from any of VMware's spellings:
-/// `60 00 C2 9d 3d 4c 50 e1-2e 1a …` (VMDK descriptor), `6000C29d-3d4c-50e1-…` (vim25).
-/// `None` for other text, and for the UUID of zeros, which stands for none.
+/// The UUID as 32 hexadecimal digits in lower case, from any of VMware's notations: `60 00 C2 9d 3d
+/// 4c 50 e1-2e 1a …` (VMDK descriptor), `6000C29d-3d4c-50e1-…` (vim25). `None` for other text, and
+/// for the UUID of zeros, which means no UUID.
 pub fn disk_uuid(text: &str) -> Option<String> {
     let is_divider = |c: char| c == '-' || c.is_ascii_whitespace();
     let digits: String = text.chars().filter(|c| !is_divider(*c)).collect();

@@ -1,4 +1,4 @@
-//! What an export leaves behind.
+//! Result of an export.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,49 +9,50 @@ use super::{
     ByteSize, ConvertedDisk, DiskFormat, DiskId, PowerState, Sha256Digest, SourceVm, Warning,
 };
 
-/// A VM whose disks all lie in the output directory, complete and checked.
+/// A VM whose disks are all in the output directory, complete and verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedVm {
-    /// The VM as it was when the export began.
+    /// The VM at the start of the export.
     pub vm: SourceVm,
-    /// How the disks were fetched.
+    /// Method by which the disks were downloaded.
     pub method: ExportMethod,
-    /// When the export was complete.
+    /// Time at which the export was complete.
     pub exported_at: jiff::Timestamp,
-    /// One for every disk of [`SourceVm::disks`], in the same order.
+    /// Disk images, one for every disk of [`SourceVm::disks`], in the same order.
     pub disks: Vec<ExportedDisk>,
-    /// What lies in its CD-ROM drives, as far as it was exported; the first for the first drive.
+    /// Images in the VM's CD-ROM drives, as far as they were exported; the first belongs to the
+    /// first drive.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub media: Vec<ExportedMedium>,
-    /// The variables of its firmware, if it is EFI and they could be had.
+    /// Variables (NVRAM) of EFI firmware, if they could be exported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvram: Option<ExportedNvram>,
-    /// What went less than well.
+    /// Warnings of the export.
     pub warnings: Vec<Warning>,
 }
 
-/// How disks left their source (Artifact Manifest v1.0, `source.export_method`).
+/// Method of an export (Artifact Manifest v1.0, `source.export_method`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ExportMethod {
-    /// vSphere, an NFC lease on the VM itself.
+    /// NFC lease on the VM itself (vSphere).
     NfcLease,
-    /// vSphere, an NFC lease on a snapshot of the running VM.
+    /// NFC lease on a snapshot of the running VM (vSphere).
     NfcSnapshot,
-    /// vSphere, flat files of the datastore.
+    /// Download of flat files from the datastore (vSphere).
     Datastore,
-    /// A VM packed as OVA.
+    /// OVA package.
     Ova,
-    /// A VM packed as OVF in a folder.
+    /// OVF package in a folder.
     Ovf,
-    /// Disk images as they lay in their folder.
+    /// Disk images without a package.
     Disk,
 }
 
 impl ExportMethod {
-    /// The manifest's word for it.
+    /// The method's name in the manifest.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NfcLease => "nfc-lease",
@@ -64,82 +65,83 @@ impl ExportMethod {
     }
 }
 
-/// In which state a source VM is. Two states that differ mean that its disks may differ, too.
+/// State of a source VM. If two states differ, the VM's disks may differ, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceState {
-    /// Whether the VM runs.
+    /// Power state of the VM.
     pub power: PowerState,
-    /// Changes with each reconfiguration and each start of the VM (vSphere: `config.changeVersion`;
-    /// files: their lengths and times; libvirt: the times of the volumes). Empty when the source
-    /// has nothing of that kind.
+    /// Text that changes with each reconfiguration and each start of the VM (vSphere:
+    /// `config.changeVersion`; files: their lengths and times; libvirt: the times of the volumes).
+    /// Empty when the source has no such value.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub revision: String,
-    /// When the running VM was started, as the source writes it (vSphere: `runtime.bootTime`, which
-    /// a VM that is off has not).
+    /// Start time of a running VM, as the source writes it (vSphere: `runtime.bootTime`, which a
+    /// powered-off VM does not have).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_time: Option<String>,
 }
 
-/// In which state of its VM an export was taken.
+/// State of the VM during its export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportState {
-    /// The state of the VM. That of a VM that was off when its disks were read belongs to the
-    /// disks.
+    /// State of the VM. If the VM was off when its disks were read, the state describes exactly
+    /// these disks.
     #[serde(flatten)]
     pub source: SourceState,
-    /// Whether the disks are those of a snapshot of the running VM.
+    /// Whether the disks were read from a snapshot of the running VM.
     #[serde(default)]
     pub snapshot: bool,
-    /// How the VM was switched off for the export, if it ran before.
+    /// How the VM was powered off for the export, if it was running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub powered_off: Option<PoweredOff>,
-    /// Flags that described the VM in the place of its source (`--firmware`, `--nic`, `--new-mac`),
-    /// each with its values; `None` where an earlier version did not record them.
+    /// Flags that overrode the source's description of the VM (`--firmware`, `--nic`, `--new-mac`),
+    /// each with its values. Absent if an earlier version made the export and did not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<BTreeMap<String, Vec<String>>>,
 }
 
-/// How a running VM was switched off.
+/// How a running VM was powered off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PoweredOff {
-    /// Its guest shut down.
+    /// Shutdown by the guest operating system.
     Shutdown,
-    /// Its power was cut: the disks are as after a power failure.
+    /// Hard power-off: the disks are as after a power failure.
     Cut,
 }
 
-/// The variables of a VM's EFI firmware, in the format of its source.
+/// Variables (NVRAM) of a VM's EFI firmware, in the format of the source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedNvram {
     /// Absolute path of the file.
     pub path: PathBuf,
-    /// Its size.
+    /// Size of the file, in bytes.
     pub file_size: ByteSize,
-    /// Its sum.
+    /// SHA-256 checksum of the file.
     pub sha256: Sha256Digest,
 }
 
-/// The image of a CD-ROM.
+/// Image of a CD-ROM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedMedium {
-    /// `cdrom-0`, …
+    /// Identifier of the drive: `cdrom-0`, …
     pub id: DiskId,
     /// Absolute path of the file.
     pub path: PathBuf,
-    /// Its size.
+    /// Size of the file, in bytes.
     pub file_size: ByteSize,
-    /// Its sum.
+    /// SHA-256 checksum of the file.
     pub sha256: Sha256Digest,
 }
 
 impl ExportedMedium {
-    /// The image among the disks of a target, after `disks` of them.
+    /// The image as an entry of [`ConvertedDisks`](super::ConvertedDisks), in the boot order after
+    /// `disks` disks.
     pub fn converted(&self, disks: usize) -> ConvertedDisk {
         ConvertedDisk {
             id: self.id.clone(),
@@ -159,34 +161,34 @@ impl ExportedMedium {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ExportedDisk {
-    /// Which disk of the VM.
+    /// Identifier of the disk in the VM.
     pub id: DiskId,
     /// Absolute path of the image.
     pub path: PathBuf,
-    /// Its format.
+    /// Format of the image.
     pub format: DiskFormat,
-    /// Size of the file.
+    /// Size of the image file, in bytes.
     pub file_size: ByteSize,
-    /// Size that the guest sees.
+    /// Size of the disk as the guest sees it, in bytes.
     pub capacity: ByteSize,
-    /// Sum of the file.
+    /// SHA-256 checksum of the image file.
     pub sha256: Sha256Digest,
-    /// Hash of what the guest sees (`docs/proof.md`), where it is known.
+    /// Hash of the guest-visible content (`docs/proof.md`), if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Sha256Digest>,
-    /// What the image was made of while it arrived, if it was.
+    /// Stream from which the image was written during the download, if the format was changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received: Option<ReceivedStream>,
 }
 
-/// A stream that was made an image of another format as it arrived.
+/// A downloaded stream that was written as an image of another format.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceivedStream {
-    /// Its format.
+    /// Format of the stream.
     pub format: DiskFormat,
-    /// Its length.
+    /// Length of the stream, in bytes.
     pub bytes: ByteSize,
-    /// Its sum, which the server confirms.
+    /// SHA-256 checksum of the stream, which the server confirms.
     pub sha256: Sha256Digest,
 }

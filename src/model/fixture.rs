@@ -1,10 +1,10 @@
-//! A VM for the tests of all rooms.
+//! A VM for tests of all modules.
 
 use super::{
     Assumed, Board, CpuTopology, Firmware, GuestOs, Origin, OsFamily, PowerState, SourceVm,
 };
 
-/// A VM without devices. Tests change what they are about.
+/// A VM without devices, to which a test adds what it checks.
 pub(crate) fn vm() -> SourceVm {
     SourceVm {
         provider: "local".to_owned(),

@@ -1,58 +1,58 @@
-//! What the disks themselves say of a guest: read by INSPECT, and again after FIX.
+//! Facts about a guest, read from its disks by INSPECT and again after FIX.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DiskId, Firmware, OsFamily};
 
-/// The operating system on the disks of a VM, and what it can start from.
+/// Operating system on the disks of a VM, and hardware that it can start from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestFacts {
-    /// Whether the disks were searched for an operating system at all.
+    /// Whether the disks were searched for an operating system.
     #[serde(default)]
     pub inspected: bool,
-    /// Its family.
+    /// Family of the operating system.
     pub family: OsFamily,
-    /// libguestfs' word for the distribution (guestfs(3), `guestfs_inspect_get_distro`): `debian`.
+    /// Distribution by libguestfs' name (guestfs(3), `guestfs_inspect_get_distro`): `debian`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub distribution: String,
-    /// For people: `Debian GNU/Linux 12`.
+    /// Name of the operating system as people read it: `Debian GNU/Linux 12`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub product: String,
-    /// Major and minor version; 0 where there is none.
+    /// Major and minor version; 0 for a number that is not known.
     #[serde(default)]
     pub version: (u32, u32),
-    /// Architecture in libvirt's words: `x86_64`, `i686`, `aarch64`; empty when it is not known.
+    /// Architecture by libvirt's name: `x86_64`, `i686`, `aarch64`; empty when it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub arch: String,
-    /// Its host name.
+    /// Host name of the guest.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hostname: String,
-    /// The disk that holds the boot loader.
+    /// Disk with the boot loader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_disk: Option<DiskId>,
-    /// Firmware that finds something to start on that disk; empty when nothing was found there.
+    /// Firmware that can start the boot disk; empty when no boot loader was found.
     #[serde(default)]
     pub firmware: Vec<Firmware>,
-    /// What that disk lacks where no firmware finds anything to start on it.
+    /// What the boot disk lacks, if no firmware can start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacks: Option<Lack>,
-    /// The drivers that the guest has when it starts; `None` when nobody could read them.
+    /// Drivers that the guest has at its start; absent when they could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drivers: Option<GuestDrivers>,
-    /// Whether qemu-guest-agent is installed; `None` when that is not known.
+    /// Whether qemu-guest-agent is installed; absent when that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<bool>,
 }
 
-/// What a disk lacks from which nothing starts.
+/// Reason why no firmware can start a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Lack {
-    /// A boot sector, and a partition table, too.
+    /// No boot sector and no partition table.
     PartitionTable,
-    /// A boot sector, and an EFI system partition, too. It has partitions.
+    /// Partitions, but no boot sector and no EFI system partition.
     EfiPartition,
 }
 
@@ -60,11 +60,11 @@ pub enum Lack {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestDrivers {
-    /// Controllers that it finds its root file system on.
+    /// Controllers on which the guest finds its root file system.
     pub buses: Vec<GuestBus>,
-    /// Network cards that it can use once it runs.
+    /// Network cards for which the guest has a driver once it is running.
     pub cards: Vec<GuestCard>,
-    /// Of Windows: whether it starts from controllers of virtio 1.0, the only ones on PCI Express.
+    /// Whether Windows starts from virtio 1.0 controllers, the only ones on PCI Express.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub virtio_1: bool,
 }
@@ -75,7 +75,7 @@ impl GuestDrivers {
         self.buses.contains(&bus)
     }
 
-    /// Whether the guest starts from a disk of virtio.
+    /// Whether the guest starts from a virtio disk, of either kind.
     pub fn starts_from_virtio(&self) -> bool {
         self.boots_from(GuestBus::VirtioBlk) || self.boots_from(GuestBus::VirtioScsi)
     }
@@ -86,14 +86,14 @@ impl GuestDrivers {
     }
 }
 
-/// A disk controller as a guest's driver knows it.
+/// A disk controller for which guests have a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GuestBus {
-    /// virtio-blk.
+    /// virtio-blk (`vda`).
     VirtioBlk,
-    /// virtio-scsi.
+    /// virtio-scsi (`sda`).
     VirtioScsi,
     /// VMware's paravirtual SCSI controller.
     Pvscsi,
@@ -107,7 +107,7 @@ pub enum GuestBus {
     Nvme,
 }
 
-/// A network card as a guest's driver knows it.
+/// A network card for which guests have a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -127,7 +127,7 @@ pub enum GuestCard {
 }
 
 impl GuestCard {
-    /// The name in results, in manifests and behind `model=`.
+    /// The card's name in results, in manifests and in `model=` of a flag.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Virtio => "virtio",

@@ -1,8 +1,8 @@
-//! What helps after an error, next to what the error says.
+//! Hints that are printed after an error.
 
-/// An error that may know what the user can do about it. Its text says what is so; the hint is a
-/// sentence of its own that begins with a verb and can be pasted.
+/// An error that may come with a hint. The error's text states the cause; the hint is a separate
+/// sentence that begins with a verb and can be pasted.
 pub trait Hint: std::error::Error {
-    /// What to type or do next, where that is known.
+    /// What to run or do next, if that is known.
     fn hint(&self) -> Option<String>;
 }

@@ -1,5 +1,5 @@
-//! The plain data that flows between the rooms: what a source VM is, what was exported, what was
-//! converted. It knows no outside system and decides nothing.
+//! Plain data types that all modules share: the source VM, the export, the conversion. They depend
+//! on no external system and contain no policy.
 
 mod arch;
 mod board;

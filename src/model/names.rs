@@ -1,14 +1,14 @@
-//! Names given by others, made safe as file names.
+//! Makes file names from names that other systems have given.
 
-/// Longest file name made here, in bytes: room is left below the 255 of Linux file systems for
-/// suffixes such as `-disk-12.qcow2.part`.
+/// Longest file name that is made, in bytes. The rest of Linux' limit of 255 is for suffixes such
+/// as `-disk-12.qcow2.part`.
 const LONGEST: usize = 180;
 
-/// A file name that reads like `name` and cannot leave its folder.
+/// A file name that resembles `name` and cannot leave its folder.
 ///
-/// `/`, NUL and control characters become `_`, as does a leading dot or dash; a long name is cut at
-/// a character; an empty one becomes `vm`. Spaces, quotes, accents and emoji stay: file systems
-/// take them.
+/// `/`, `\`, NUL and control characters become `_`, as does a leading dot or dash. A long name is
+/// cut at a character; an empty name becomes `vm`. Spaces, quotes, accents and emoji are kept: file
+/// systems accept them.
 pub fn file_name(name: &str) -> String {
     let mut safe = String::with_capacity(name.len());
     for c in name.trim().chars() {

@@ -1,4 +1,4 @@
-//! Where VMware puts devices on the PCI bus.
+//! PCI addresses of devices in VMware VMs.
 //!
 //! `pciSlotNumber` packs three numbers: bits 0 to 4 are the device, bits 5 to 9 the number of the
 //! bridge plus one (0 is the root bus), bits 10 to 12 the function of the bridge. VMware's boards
@@ -8,7 +8,7 @@
 
 use super::SourceNic;
 
-/// A place on the PCI bus, domain 0000.
+/// An address on the PCI bus, domain 0000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PciAddress {
     pub(crate) bus: u32,
@@ -21,7 +21,7 @@ impl PciAddress {
         Self { bus, device, function }
     }
 
-    /// The device's place by VMware's slot number, where the bridge is one of the usual board.
+    /// Address of the device with VMware's slot number, if its bridge is one of the usual board.
     pub(crate) fn of_slot(slot: u32) -> Option<Self> {
         let (device, bridge, function) = unpack(slot);
         match bridge {
@@ -32,7 +32,7 @@ impl PciAddress {
         }
     }
 
-    /// The bridge that the device of that slot hangs on.
+    /// Address of the bridge of that slot.
     pub(crate) fn of_bridge(slot: u32) -> Option<Self> {
         match unpack(slot) {
             (_, 1, _) => Some(Self::new(0, 0x11, 0)),
@@ -41,7 +41,7 @@ impl PciAddress {
         }
     }
 
-    /// The kernel's word for it: `0000:0b:00.0`.
+    /// The address in the kernel's notation: `0000:0b:00.0`.
     pub(crate) fn address(self) -> String {
         format!("0000:{:02x}:{:02x}.{:x}", self.bus, self.device, self.function)
     }
@@ -51,10 +51,10 @@ fn unpack(slot: u32) -> (u32, u32, u32) {
     (slot & 0x1f, slot >> 5 & 0x1f, slot >> 10 & 0x7)
 }
 
-/// The order in which a domain gets the network cards, as indexes: that in which the kernel of the
-/// source found them, which is the order of their places on the bus. `eth0`, FreeBSD's `vmx0` and
-/// their like then stay with their cards. Where the place of any card is not known, the order of
-/// the source's list.
+/// Order of a domain's network cards, as indexes into `nics`. It is the order in which the kernel
+/// of the source found them, which is the order of their PCI addresses. `eth0`, FreeBSD's `vmx0`
+/// and similar names then stay with their cards. If the address of any card is not known, the
+/// source's order is used.
 pub(crate) fn plug_order(nics: &[SourceNic]) -> Vec<usize> {
     let mut order: Vec<_> = (0..nics.len()).collect();
     let places: Option<Vec<_>> =

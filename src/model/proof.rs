@@ -1,31 +1,32 @@
-//! What shows that a converted disk is the exported one, but for what FIX changed: `docs/proof.md`.
+//! Proof that a converted disk equals the exported disk, except for changes by FIX:
+//! `docs/proof.md`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{DiskId, Sha256Digest};
 
-/// The proof of a conversion.
+/// Proof of a conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Proof {
-    /// The disks whose content was compared.
+    /// Disks whose content was compared.
     pub disks: Vec<DiskProof>,
-    /// The guest's files that FIX changed, by their paths; `None` where the list is not known.
+    /// Guest files that FIX changed, by path; absent if the list is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FixedFile>>,
 }
 
-/// The proof of one disk.
+/// Proof of one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiskProof {
-    /// Which disk.
+    /// Identifier of the disk.
     pub id: DiskId,
-    /// Hash of its content as it was exported; that of the converted image before FIX was the same.
+    /// Hash of the exported content; the converted image before FIX had the same hash.
     pub exported: Sha256Digest,
-    /// Hash of the content of the result, after FIX.
+    /// Hash of the resulting content, after FIX.
     pub result: Sha256Digest,
-    /// The blocks that FIX changed, in their order; all others are as they were exported.
+    /// Blocks that FIX changed, in ascending order; all others are as they were exported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<ChangedBlock>,
 }
@@ -34,39 +35,39 @@ pub struct DiskProof {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ChangedBlock {
-    /// Its number: it begins at that many times 4 MiB.
+    /// Number of the block: its offset is this number times 4 MiB.
     pub block: u64,
-    /// SHA-256 of the block as it was exported.
+    /// SHA-256 checksum of the block as it was exported.
     pub before: Sha256Digest,
-    /// SHA-256 of the block in the result.
+    /// SHA-256 checksum of the block in the result.
     pub after: Sha256Digest,
 }
 
-/// A file of the guest that FIX changed.
+/// A guest file that FIX changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FixedFile {
-    /// Its path in the guest.
+    /// Path of the file in the guest.
     pub path: String,
-    /// What became of it.
+    /// Kind of the change.
     pub change: FileChange,
-    /// SHA-256 of its content before FIX, where there was a file.
+    /// SHA-256 checksum of the content before FIX, if the file existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Sha256Digest>,
-    /// SHA-256 of its content after FIX, where there is a file.
+    /// SHA-256 checksum of the content after FIX, if the file still exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Sha256Digest>,
 }
 
-/// What FIX did to a file.
+/// Kind of a change to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum FileChange {
-    /// The file is new.
+    /// FIX created the file.
     Added,
-    /// The file has another content.
+    /// FIX changed the content.
     Changed,
-    /// The file is gone.
+    /// FIX removed the file.
     Removed,
 }

@@ -1,24 +1,23 @@
-//! What differs when a source has changed, as one text, and whether two such texts are of one
-//! state. An earlier version wrote less into them: what it did not write is not known, and is not
-//! compared.
+//! Revision of a source: a text that differs when the source has changed. Earlier versions wrote
+//! fewer values into it. Values that are missing from an old text are not compared.
 
-/// How the text of files begins; an earlier version wrote nothing before the first file.
+/// Prefix of the revision of files. An earlier version wrote no prefix.
 const FILES: &str = "files ";
-/// How the text of a libvirt domain begins; an earlier version wrote what it knew of the disks
-/// first.
+/// Prefix of the revision of a libvirt domain. An earlier version wrote facts about the disks
+/// before the times.
 const VOLUMES: &str = "volumes ";
 
-/// The text of files, of the state of each: the descriptor first, then the other files.
+/// The revision of files, from the state of each: the descriptor first, then the other files.
 pub fn of_files(states: &[String]) -> String {
     format!("{FILES}{}", states.join(" "))
 }
 
-/// The text of the times at which volumes were written to last.
+/// The revision of volumes, from the times of their last changes.
 pub fn of_volumes(times: &[&str]) -> String {
     format!("{VOLUMES}{}", times.join(" "))
 }
 
-/// Whether two texts are of one state; `None` where that is not known.
+/// Whether two revisions describe the same state; `None` if that is not known.
 pub fn is_same(then: &str, now: &str) -> Option<bool> {
     if then.is_empty() || now.is_empty() {
         return None;
@@ -31,7 +30,7 @@ pub fn is_same(then: &str, now: &str) -> Option<bool> {
     }
 }
 
-/// An earlier version named a folder in the place of its descriptor, and no file of checksums.
+/// An earlier version recorded a folder instead of its descriptor, and no checksum file.
 fn same_files(then: &[String], now: &[String]) -> Option<bool> {
     let (first, disks) = then.split_first()?;
     if disks.iter().any(|disk| !now.contains(disk)) {
@@ -64,7 +63,7 @@ mod tests {
             (now.as_str(), Some(true)),
             // The descriptor and its disks, without the checksums.
             ("7@1.0 512@3.0 ", Some(true)),
-            // The folder in the place of the descriptor.
+            // The folder instead of the descriptor.
             ("4096@5.0 512@3.0 ", None),
             ("7@1.0 512@4.0 ", Some(false)),
             ("4096@5.0 512@4.0 ", Some(false)),

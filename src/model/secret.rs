@@ -4,17 +4,17 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A password. `Debug` hides it, nothing serializes it, and its memory is wiped when it goes.
+/// A password. `Debug` hides the text, nothing serializes it, and its memory is wiped on drop.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text over.
+    /// Wraps a text; its memory is wiped on drop.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself, for the only code that sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

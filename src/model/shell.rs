@@ -1,6 +1,6 @@
-//! Words of shell commands.
+//! Quoting for shells.
 
-/// A word as a shell takes it (POSIX shell, 2.2.2).
+/// The word, quoted for a POSIX shell if necessary (POSIX shell, 2.2.2).
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:+=@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

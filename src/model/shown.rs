@@ -1,32 +1,34 @@
-//! Text of others as it may be shown. A name, an error of a server or a line of a guest's file may
-//! hold characters that steer a terminal or that make a line look like one of ours.
+//! Makes text of other systems safe to print. A name, a server's error or a line of a guest's file
+//! may contain characters that control a terminal, or that imitate a line of hyperexport.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// What begins each further line of a message. No line of ours begins so.
+/// Prefix of the second and further lines of a message. No line of hyperexport begins with it.
 const CONTINUED: &str = "  | ";
 
-/// Whether a character steers a terminal: C0, DEL and C1, the separators of lines and paragraphs,
-/// and what turns the direction of writing (Unicode Standard Annex #9, 2.1 to 2.6).
+/// Whether a character controls a terminal: C0, DEL, C1, and the separators of lines and
+/// paragraphs. Characters that change the writing direction count, too (Unicode Standard Annex #9,
+/// 2.1 to 2.6).
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2066}'..='\u{2069}')
 }
 
-/// A text of our own, whose lines and tabs stay. All else that steers is written as `\u{1b}`.
+/// Text of hyperexport, with its line breaks and tabs. Other control characters become `\u{1b}` and
+/// the like.
 pub fn text(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// A value of others in one line.
+/// A value of another system, in one line. All control characters are escaped.
 pub fn value(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// A message that may quote others. Its first line stays as it is; those after it are marked, so
-/// that none of them is taken for a message of its own.
+/// A message that may quote other systems. The second and further lines get a prefix, so that none
+/// of them looks like a message of its own.
 pub fn message(message: &str) -> Cow<'_, str> {
     let message = message.trim_end_matches(['\r', '\n']);
     if !message.contains(steers) {
@@ -37,8 +39,8 @@ pub fn message(message: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join(&format!("\n{CONTINUED}")))
 }
 
-/// A name in one line: what breaks lines is a space. All else stays, for files and hosts of that
-/// name.
+/// A name in one line: line breaks become spaces. All other characters stay, since files and hosts
+/// may have that name.
 pub fn name(name: &str) -> String {
     let breaks = |c| matches!(c, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     name.chars().map(|c| if breaks(c) { ' ' } else { c }).collect()

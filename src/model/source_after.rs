@@ -1,28 +1,27 @@
-//! What may be done to a source VM once its migration has succeeded, and what was done, so that it
-//! can be undone.
+//! Changes to a source VM after a successful migration, and their records, which allow an undo.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that is asked for.
+/// A change that the user has asked for (`--source-after`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceAfter {
-    /// Its network cards are not connected when it starts.
+    /// Network cards are no longer connected at the VM's start.
     DisconnectNics,
-    /// Its name gets this suffix.
+    /// The suffix is appended to the VM's name.
     Rename(String),
-    /// It is moved to the folder at this path.
+    /// The VM is moved to the inventory folder at this path.
     Folder(String),
-    /// It gets a tag.
+    /// The VM gets a tag.
     Tag {
-        /// The tag's category.
+        /// Category of the tag.
         category: String,
-        /// The tag's name.
+        /// Name of the tag within its category.
         name: String,
     },
-    /// Its notes say where it went.
+    /// A line about the migration is added to the VM's notes.
     Note,
 }
 
@@ -56,7 +55,7 @@ impl FromStr for SourceAfter {
     }
 }
 
-/// As it is typed.
+/// The notation of the command line, which `from_str` parses.
 impl fmt::Display for SourceAfter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,51 +68,51 @@ impl fmt::Display for SourceAfter {
     }
 }
 
-/// Something that was done to a source VM, or is about to be, with what undoing it takes.
+/// A change to a source VM, done or about to be done, with the values that its undo needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum SourceStep {
-    /// Network cards are not connected when the VM starts.
+    /// Network cards are no longer connected at the VM's start.
     DisconnectNics {
-        /// Those that were: keys of devices (vSphere), MAC addresses (libvirt).
+        /// Cards that were connected before: device keys (vSphere) or MAC addresses (libvirt).
         cards: Vec<String>,
     },
-    /// The VM has another name.
+    /// The VM was renamed.
     Rename {
-        /// The old one.
+        /// Name before the change.
         from: String,
-        /// The new one.
+        /// Name after the change.
         to: String,
     },
-    /// The VM is in another folder.
+    /// The VM was moved to another folder.
     Move {
-        /// Path of the new folder, as it was given.
+        /// Path of the new folder, as the user passed it.
         path: String,
-        /// Id of the old folder.
+        /// Identifier of the old folder.
         from: String,
-        /// Id of the new folder.
+        /// Identifier of the new folder.
         to: String,
     },
-    /// The VM has a tag.
+    /// The VM got a tag.
     Tag {
-        /// Category and name, `/` between them.
+        /// Category and name of the tag, with `/` between them.
         name: String,
-        /// Id of the tag.
+        /// Identifier of the tag.
         tag: String,
     },
-    /// The VM's notes have one line more.
+    /// A line was added to the VM's notes.
     Note {
-        /// The notes before.
+        /// Notes before the change.
         before: String,
-        /// The notes since.
+        /// Notes after the change.
         after: String,
     },
 }
 
 impl SourceStep {
-    /// One line more in notes that read `before`; `None` where they say so, perhaps of another day,
-    /// which stands behind the last ` on `.
+    /// Adds `line` to the notes `before`. `None` if the notes already contain the line, perhaps
+    /// with another date, which follows the last ` on `.
     pub fn note(before: &str, line: &str) -> Option<Self> {
         let known = line.rsplit_once(" on ").map_or(line, |(text, _)| text);
         let after = match before.trim_end() {
@@ -124,7 +123,7 @@ impl SourceStep {
     }
 }
 
-/// What was done, as the end of a sentence about the VM.
+/// Describes the change as the end of a sentence about the VM.
 impl fmt::Display for SourceStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

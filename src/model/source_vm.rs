@@ -1,4 +1,4 @@
-//! What a VM is at its source, in terms that do not depend on the source.
+//! Description of a VM at its source, in terms that do not depend on the source.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,103 +8,103 @@ use super::{Board, ByteSize, DiskId, GuestCard, GuestFacts, MacAddress};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceVm {
-    /// `vsphere`, `local`, … (Artifact Manifest v1.0, `source.provider`).
+    /// Kind of source: `vsphere`, `local`, … (Artifact Manifest v1.0, `source.provider`).
     pub provider: String,
-    /// The source's own id: a moref such as `vm-42` for vSphere.
+    /// Identifier of the VM at the source: a moref such as `vm-42` for vSphere.
     pub id: String,
     /// Display name, decoded, exactly as the source shows it.
     pub name: String,
-    /// `config.instanceUuid`, where the source has one.
+    /// `config.instanceUuid`, if the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_uuid: Option<String>,
-    /// Inventory path such as `/DC0/vm/Prod/web01`, where the source has one.
+    /// Inventory path such as `/DC0/vm/Prod/web01`, if the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inventory_path: Option<String>,
-    /// Name of the datacenter, where the source has one.
+    /// Name of the vSphere datacenter, if the source has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datacenter: Option<String>,
-    /// Whether it runs.
+    /// Power state of the VM.
     pub power: PowerState,
-    /// Architecture in libvirt's words (`x86_64`, `i686`, `aarch64`), where the source tells it.
+    /// Architecture by libvirt's name (`x86_64`, `i686`, `aarch64`), if the source reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
-    /// Virtual CPUs.
+    /// Number and topology of the virtual CPUs.
     pub cpu: CpuTopology,
-    /// Memory in MiB, exact.
+    /// Memory in MiB, not rounded.
     pub memory_mib: u64,
-    /// How it boots.
+    /// Firmware that boots the VM.
     pub firmware: Firmware,
-    /// Whether the firmware enforces signatures.
+    /// Whether the firmware enforces Secure Boot signatures.
     pub secure_boot: bool,
-    /// Whether it has a virtual TPM.
+    /// Whether the VM has a virtual TPM.
     #[serde(default)]
     pub vtpm: bool,
     /// Number of CD-ROM drives.
     #[serde(default)]
     pub cdroms: u32,
-    /// Its identity and its lesser devices.
+    /// Identity of the VM and its minor devices.
     #[serde(default, skip_serializing_if = "Board::is_empty")]
     pub board: Board,
-    /// Where and when it was taken.
+    /// Server of the source, and time of the export.
     #[serde(default)]
     pub origin: Origin,
-    /// What of this the source left open.
+    /// Values of this description that the source does not state.
     #[serde(default, skip_serializing_if = "Assumed::is_nothing")]
     pub assumed: Assumed,
-    /// The guest operating system.
+    /// Guest operating system, as the source reports it.
     pub guest: GuestOs,
     /// Disks in the order of controller bus and unit; the boot disk has `boot_order` 0.
     pub disks: Vec<SourceDisk>,
     /// Network interfaces in the order of the source.
     pub nics: Vec<SourceNic>,
-    /// What its disks say of the guest, once they were looked into.
+    /// Facts about the guest that were read from its disks, after INSPECT.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<GuestFacts>,
 }
 
-/// Facts of a VM that its source does not state: they are assumed, and the disks decide.
+/// Facts of a VM that its source does not state: they are assumed until the disks are inspected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Assumed {
-    /// `firmware` of the VM was assumed.
+    /// Whether `firmware` of the VM was assumed.
     #[serde(default)]
     pub firmware: bool,
-    /// Which disk boots was assumed from the order of the disks.
+    /// Whether the boot disk was assumed from the order of the disks.
     #[serde(default)]
     pub boot_disk: bool,
 }
 
 impl Assumed {
-    /// Whether the source told all of it.
+    /// Whether the source stated all of these facts.
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Where and when a VM was exported, for a person who finds it later.
+/// Server and time of an export, for people who find the VM later.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Origin {
-    /// Host name or address of the vCenter or ESXi host, if it came from one.
+    /// Host name or address of the vCenter or ESXi host, if the VM was exported from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// When its export was complete (RFC 3339); none before that.
+    /// Time at which the export was complete (RFC 3339); absent before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exported_at: Option<String>,
 }
 
-/// Whether a VM runs.
+/// Power state of a VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PowerState {
-    /// Not running, nothing in memory.
+    /// Powered off, without saved memory.
     Off,
-    /// Running.
+    /// Powered on.
     On,
-    /// Stopped with its memory kept.
+    /// Suspended, with its memory saved.
     Suspended,
-    /// The source does not say.
+    /// Not reported by the source.
     Unknown,
 }
 
@@ -120,22 +120,22 @@ impl PowerState {
     }
 }
 
-/// Virtual CPUs and how the guest sees them.
+/// Number of virtual CPUs, and their topology as the guest sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CpuTopology {
-    /// All virtual CPUs, at least 1.
+    /// Number of all virtual CPUs, at least 1.
     pub vcpus: u32,
     /// Virtual CPUs of one socket, at least 1; `vcpus` when the source does not divide them evenly.
     pub cores_per_socket: u32,
-    /// How many of those are threads of one core; none where nobody says that they are any.
+    /// Threads of one core; absent if the source reports no threads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads_per_core: Option<u32>,
 }
 
 impl CpuTopology {
-    /// A topology whose sockets come out whole: a `cores_per_socket` that is 0 or does not divide
-    /// `vcpus` counts as one core a socket, the source's own default.
+    /// A topology with an integral number of sockets. A `cores_per_socket` that is 0 or does not
+    /// divide `vcpus` counts as one core per socket, the source's own default.
     pub fn new(vcpus: u32, cores_per_socket: u32) -> Self {
         let vcpus = vcpus.max(1);
         let whole = cores_per_socket > 0 && vcpus.is_multiple_of(cores_per_socket);
@@ -143,25 +143,26 @@ impl CpuTopology {
         Self { vcpus, cores_per_socket, threads_per_core: None }
     }
 
-    /// The same with cores of so many threads, if the CPUs of a socket can be divided so.
+    /// The same topology with `threads` threads per core, if they divide the CPUs of a socket
+    /// evenly.
     #[must_use]
     pub fn with_threads(self, threads: u32) -> Self {
         let whole = threads > 1 && self.cores_per_socket.is_multiple_of(threads);
         Self { threads_per_core: whole.then_some(threads), ..self }
     }
 
-    /// Threads of one core.
+    /// Threads per core, at least 1.
     pub fn threads(self) -> u32 {
         self.threads_per_core.unwrap_or(1)
     }
 
-    /// Number of sockets.
+    /// Number of sockets, at least 1.
     pub fn sockets(self) -> u32 {
         (self.vcpus / self.cores_per_socket.max(1)).max(1)
     }
 }
 
-/// Firmware of a VM. The manifest writes `uefi` where this has `efi`.
+/// Firmware of a VM. The manifest writes `uefi` for `efi`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -172,51 +173,51 @@ pub enum Firmware {
     Efi,
 }
 
-/// The guest operating system as the source knows it.
+/// Guest operating system as the source reports it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestOs {
-    /// The source's id: `ubuntu64Guest`; empty when unknown.
+    /// The source's identifier: `ubuntu64Guest`; empty when unknown.
     pub id: String,
-    /// For people: `Ubuntu Linux (64-bit)`; empty when unknown.
+    /// Name as people read it: `Ubuntu Linux (64-bit)`; empty when unknown.
     pub full_name: String,
-    /// The family that decisions go by.
+    /// Family of the operating system, on which decisions depend.
     pub family: OsFamily,
-    /// How the guest is connected, as its tools told while it ran.
+    /// Network configuration, as the guest's tools reported it while the guest was running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<GuestNetwork>,
 }
 
-/// The network as a guest sees it: what a static configuration has to keep.
+/// Network configuration as the guest sees it, which a static configuration has to preserve.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestNetwork {
-    /// Its own name.
+    /// Host name of the guest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
-    /// Its interfaces that carry addresses.
+    /// Interfaces of the guest that have addresses.
     #[serde(default)]
     pub interfaces: Vec<GuestInterface>,
-    /// Gateways of its default routes.
+    /// Gateways of the guest's default routes.
     #[serde(default)]
     pub gateways: Vec<String>,
-    /// Its name servers.
+    /// Name servers of the guest.
     #[serde(default)]
     pub dns: Vec<String>,
-    /// Domains that it searches names in.
+    /// Search domains of the guest.
     #[serde(default)]
     pub search: Vec<String>,
 }
 
-/// An interface of a guest.
+/// A network interface of a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestInterface {
-    /// Which network card.
+    /// MAC address of the network card.
     pub mac: MacAddress,
-    /// Addresses with the length of their prefix: `192.0.2.7/24`.
+    /// Addresses with their prefix lengths: `192.0.2.7/24`.
     pub addresses: Vec<String>,
-    /// Whether any of them came by DHCP, where the tools say.
+    /// Whether DHCP assigned any of the addresses, if the guest's tools report that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dhcp: Option<bool>,
 }
@@ -226,11 +227,11 @@ pub struct GuestInterface {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OsFamily {
-    /// Any Linux.
+    /// Any Linux distribution.
     Linux,
-    /// Any Windows.
+    /// Any version of Windows.
     Windows,
-    /// Something else, or nothing is known.
+    /// Another operating system, or not known.
     #[default]
     Unknown,
 }
@@ -239,22 +240,22 @@ pub enum OsFamily {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceDisk {
-    /// Our name for it, `disk-N` in controller order.
+    /// Identifier of the disk: `disk-N` in controller order.
     pub id: DiskId,
-    /// The source's device key (vSphere: 2000 and up).
+    /// Device key at the source (vSphere: 2000 and up).
     pub key: i32,
-    /// For people: `Hard disk 1`.
+    /// Name of the disk as people read it: `Hard disk 1`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub label: String,
-    /// What it hangs on.
+    /// Controller to which the disk is attached.
     pub controller: Controller,
     /// Unit number on the controller.
     pub unit: u32,
-    /// Size that the guest sees.
+    /// Size of the disk as the guest sees it, in bytes.
     pub capacity: ByteSize,
-    /// 0 is the boot disk, the others follow.
+    /// Position in the boot order: 0 is the boot disk.
     pub boot_order: u32,
-    /// The source's name of the backing file, where it has one.
+    /// The source's name of the backing file, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backing: Option<String>,
     /// VMware's UUID of the disk, 32 hexadecimal digits in lower case: a SCSI disk shows it to the
@@ -265,8 +266,7 @@ pub struct SourceDisk {
 
 impl SourceDisk {
     /// Numbers `boot_order`: the disks at the indices `named` first, in that order, then all others
-    /// in theirs. An index that names no disk, or one twice, is passed over. Returns whether any
-    /// disk was named.
+    /// in theirs. An index out of range or repeated is skipped. Returns whether any disk was named.
     pub fn order_boot(disks: &mut [Self], named: &[usize]) -> bool {
         let (mut placed, mut next) = (vec![false; disks.len()], 0);
         for index in named.iter().copied().chain(0..disks.len()) {
@@ -279,8 +279,8 @@ impl SourceDisk {
         named.iter().any(|index| *index < disks.len())
     }
 
-    /// Makes the disk of that id the one that boots; the others keep their order. Returns whether
-    /// that changed anything.
+    /// Makes the disk with that id the boot disk; the others keep their order. Returns whether the
+    /// order has changed.
     pub fn boot_from(disks: &mut [Self], id: &DiskId) -> bool {
         let chosen = disks.iter().find(|disk| disk.id == *id);
         let Some(before) = chosen.map(|disk| disk.boot_order).filter(|order| *order != 0) else {
@@ -296,7 +296,7 @@ impl SourceDisk {
         true
     }
 
-    /// The disk at a place in the order of its VM's, the first of which boots.
+    /// The disk with the id, key and boot order of position `index`; the disk at 0 boots.
     #[must_use]
     pub fn at(self, index: usize) -> Self {
         Self {
@@ -308,22 +308,22 @@ impl SourceDisk {
     }
 }
 
-/// A disk controller.
+/// A disk controller of a source VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Controller {
-    /// The kind of bus.
+    /// Kind of the bus.
     pub bus: Bus,
-    /// The source's own type name: `ParaVirtualSCSIController`.
+    /// Type of the controller by the source's name: `ParaVirtualSCSIController`.
     pub model: String,
-    /// Bus number among controllers of its kind.
+    /// Bus number among the controllers of this kind.
     pub number: u32,
-    /// VMware's slot on the PCI bus (`pciSlotNumber`), where the source tells it.
+    /// VMware's slot on the PCI bus (`pciSlotNumber`), if the source reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
 }
 
-/// The kind of bus that a disk hangs on. The order is that of a PC's firmware looking for a disk.
+/// Kind of bus of a disk. The order is the one in which a PC's firmware searches for a boot disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -336,7 +336,7 @@ pub enum Bus {
     Sata,
     /// NVM Express.
     Nvme,
-    /// Something else.
+    /// Another bus, or not known.
     Other,
 }
 
@@ -344,36 +344,36 @@ pub enum Bus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SourceNic {
-    /// Our name for it: `nic-0`, …
+    /// Identifier of the interface: `nic-0`, …
     pub id: String,
-    /// Its MAC address, unless the source has not made one yet.
+    /// MAC address; absent if the source has not assigned one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<MacAddress>,
-    /// Whether hyperexport made `mac`, because the source has none or `--new-mac` asks for another.
+    /// Whether hyperexport made `mac`: the source has none, or `--new-mac` was passed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mac_made: bool,
-    /// The address at the source that `--new-mac` replaced. The guest's configuration may name it.
+    /// Address at the source that `--new-mac` replaced. The guest's configuration may contain it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_mac: Option<MacAddress>,
-    /// VMware's PCI slot number of the card, which a guest's `ensN` is named after
+    /// VMware's PCI slot number of the card, from which a guest derives the name `ensN`
     /// (`ethernetN.pciSlotNumber`, vim25 `slotInfo.pciSlotNumber`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u32>,
-    /// Its model.
+    /// Model of the card.
     pub model: NicModel,
-    /// Name of the network or distributed port group; empty when it has none. What the user typed
-    /// for a card with `asked`.
+    /// Name of the network or distributed port group; empty for none. For a card with `asked`, the
+    /// network that the user passed.
     pub network: String,
-    /// Whether it is connected when the VM starts.
+    /// Whether the card is connected when the VM starts.
     pub connected: bool,
-    /// What the user asked for with `--nic`; `None` for a card that the source describes.
+    /// Values of `--nic`; absent for a card that the source describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedNic>,
 }
 
 impl SourceNic {
-    /// The card at `index`, counted from 0, of which nothing is known: connected, without an
-    /// address or a network.
+    /// A card at `index`, counted from 0, of which nothing is known: connected, without an address
+    /// or a network.
     pub fn at(index: usize) -> Self {
         Self {
             id: format!("nic-{index}"),
@@ -389,11 +389,11 @@ impl SourceNic {
     }
 }
 
-/// A network card that the user describes, because the source does not.
+/// A network card that the user describes because the source does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AskedNic {
-    /// Model of the domain's card; the rules choose when there is none.
+    /// Model of the domain's card; absent if hyperexport chooses the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<GuestCard>,
 }
@@ -405,7 +405,7 @@ pub struct AskedNic {
 pub enum NicModel {
     /// VMware's vmxnet3.
     Vmxnet,
-    /// VMware's paravirtual cards before vmxnet3, which QEMU does not have.
+    /// VMware's paravirtual cards before vmxnet3, which QEMU does not emulate.
     Vmxnet2,
     /// virtio-net.
     Virtio,
@@ -417,9 +417,9 @@ pub enum NicModel {
     E1000e,
     /// AMD PCnet.
     Pcnet,
-    /// Passed-through virtual function.
+    /// Virtual function (SR-IOV) that is passed through.
     Sriov,
-    /// Something else.
+    /// Another model, or not known.
     Other,
 }
 

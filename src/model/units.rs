@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use super::DiskFormat;
 
-/// A text that does not have the shape its type demands.
+/// A text that its type cannot parse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{value}' is not {expected}")]
 pub struct InvalidValue {
-    /// What was given.
+    /// The rejected text, cut at 80 characters.
     pub value: String,
-    /// What would have been right, as a noun phrase.
+    /// What the type requires, as a noun phrase.
     pub expected: &'static str,
 }
 
@@ -32,14 +32,13 @@ impl InvalidValue {
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
-    /// So many MiB, as sources count memory; the largest number for more than all.
+    /// The size of `mib` MiB; saturates at the largest number.
     pub const fn of_mib(mib: u64) -> Self {
         Self(mib.saturating_mul(1 << 20))
     }
 }
 
-/// Sizes are what others say: a sum beyond all numbers is the largest number, and never a small
-/// one.
+/// Sizes come from other systems: a total beyond `u64` saturates and never wraps to a small number.
 impl std::iter::Sum for ByteSize {
     fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
         Self(sizes.fold(0, |sum, size| sum.saturating_add(size.0)))
@@ -62,7 +61,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A SHA-256 sum. Written as 64 lower-case hexadecimal digits.
+/// A SHA-256 checksum. Written as 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Sha256Digest(
@@ -138,7 +137,7 @@ impl FromStr for MacAddress {
     }
 }
 
-/// The name of a disk within one export: `disk-0`, `disk-1`, …
+/// Identifier of a disk within one export: `disk-0`, `disk-1`, …
 ///
 /// Always matches `^[a-zA-Z0-9_-]{1,64}$` (Artifact Manifest v1.0, `disks[].id`), so it is safe as
 /// part of a file name.
@@ -152,22 +151,22 @@ impl DiskId {
         Self(format!("disk-{index}"))
     }
 
-    /// The id of what lies in a CD-ROM drive, counted from 0.
+    /// The id of the medium in the CD-ROM drive at `index`, counted from 0.
     pub fn of_medium(index: usize) -> Self {
         Self(format!("cdrom-{index}"))
     }
 
-    /// Whether it is one of [`DiskId::of_medium`].
+    /// Whether the id is one of [`DiskId::of_medium`].
     pub fn is_of_medium(&self) -> bool {
         self.0.starts_with("cdrom-")
     }
 
-    /// The id as text.
+    /// The id as text, such as `disk-0`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Name of the disk's file in an export.
+    /// Name of the disk's image file in an export: `disk-0.vmdk`.
     pub fn file_name(&self, format: DiskFormat) -> String {
         format!("{self}.{format}")
     }
@@ -192,7 +191,7 @@ impl FromStr for DiskId {
     }
 }
 
-/// (De)serializes a type through its `Display` and `FromStr`.
+/// Implements `Serialize` and `Deserialize` of a type with its `Display` and `FromStr`.
 macro_rules! serde_as_text {
     ($($name:ty),+) => {$(
         impl Serialize for $name {

@@ -1,4 +1,4 @@
-//! What went less than well without stopping the run.
+//! Warnings: problems that do not stop the run.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use super::WarningCode;
 
-/// The stages of a run, in their order.
+/// Stages of a run, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// Everything that can be refused before anything changes.
+    /// Checks of everything that can be rejected before anything changes.
     Preflight,
-    /// Disks leave the source.
+    /// Download of the disks from the source.
     Export,
-    /// The disks are made an OVF package.
+    /// Packing of the disks as an OVF package.
     Package,
-    /// `manifest.json` is written.
+    /// Writing of `manifest.json`.
     Manifest,
-    /// Disks are fixed and converted for KVM.
+    /// Fixing and conversion of the disks for KVM.
     Pipeline,
-    /// Volumes and domain appear in libvirt.
+    /// Upload of the volumes and definition of the domain in libvirt.
     Libvirt,
-    /// The guest is started there.
+    /// Start of the guest on the target host.
     Start,
-    /// The source VM gets what was asked for a migration that succeeded.
+    /// Changes to the source VM after a successful migration.
     Source,
 }
 
 impl Stage {
-    /// The name in `result.json` and in messages.
+    /// The stage's name in `result.json` and in messages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Preflight => "preflight",
@@ -55,16 +55,16 @@ impl fmt::Display for Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Warning {
-    /// Where it arose.
+    /// Stage that raised the warning.
     pub stage: Stage,
-    /// What it is about.
+    /// Kind of the warning.
     pub code: WarningCode,
-    /// For a person, with the object and, where there is one, the remedy.
+    /// Text for people, with the affected object and, if there is one, the remedy.
     pub message: String,
 }
 
 impl Warning {
-    /// A warning of `stage` with `code`.
+    /// A warning of `stage` with `code`; `message` names the affected object.
     pub fn new(stage: Stage, code: WarningCode, message: impl Into<String>) -> Self {
         Self { stage, code, message: message.into() }
     }

@@ -1,25 +1,25 @@
-//! Every code that a warning may have, with what it means and what to do: one table, of which the
-//! enum and docs/warnings.md are made.
+//! All warning codes with their meanings and remedies: one table, from which the enum and
+//! docs/warnings.md are generated.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 
-/// Makes the enum and its texts of the table.
+/// Generates the enum and its texts from the table.
 macro_rules! codes {
     ($($variant:ident $code:literal $meaning:literal $remedy:literal)*) => {
-        /// What a warning is about. Scripts match its text, which never changes.
+        /// Kind of a warning. Scripts match its code, which never changes.
         #[derive(Debug, Clone, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum WarningCode {
             $(#[doc = $meaning] $variant,)*
-            /// A code of another version of hyperexport, read from its result.
+            /// A code of another version of hyperexport, read from the result of that version.
             Other(String),
         }
 
         impl WarningCode {
-            /// All codes of this version, sorted by their texts.
+            /// All codes of this version, sorted alphabetically.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The code in kebab case: `hyper2kvm-untried-version`.
@@ -30,7 +30,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What it means, as a sentence without its full stop; empty for [`Self::Other`].
+            /// Meaning of the code, as a sentence without its full stop; empty for [`Self::Other`].
             pub fn meaning(&self) -> &'static str {
                 match self {
                     $(Self::$variant => $meaning,)*
@@ -458,14 +458,14 @@ impl Serialize for WarningCode {
     }
 }
 
-/// A code that this version does not know is kept: results of other versions stay readable.
+/// An unknown code is kept: results of other versions stay readable.
 impl<'de> Deserialize<'de> for WarningCode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|code| Self::from(code.as_str()))
     }
 }
 
-/// A text, and no list of all codes: results of other versions are valid, too.
+/// A string, not an enumeration: results of other versions are valid, too.
 #[cfg(test)]
 impl schemars::JsonSchema for WarningCode {
     fn schema_name() -> std::borrow::Cow<'static, str> {

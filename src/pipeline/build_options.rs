@@ -1,4 +1,4 @@
-//! What a manifest says about the conversion to come.
+//! Manifest fields that describe the conversion to come.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::convert as converter;
 use crate::manifest::{BuildOptions, PipelineFlags};
 
-/// What the manifest says about the conversion to come.
+/// The values that the manifest gets besides the facts of the export; without a conversion, all
+/// stages are off.
 pub fn build_options(conversion: Option<&converter::Settings>, output: &Path) -> BuildOptions {
     let stages = conversion.map(|settings| settings.stages);
     let created_at = jiff::Timestamp::now();

@@ -1,4 +1,4 @@
-//! Everything that a migration needs, examined before there is one.
+//! Checks all prerequisites of a migration.
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -7,19 +7,19 @@ use crate::exporter::source::SourceSettings;
 use crate::model::{Check, Health, Hint, chain};
 use crate::{convert, libvirt};
 
-/// What was found.
+/// Result of `hyperexport doctor`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Diagnosis {
-    /// Which libvirt was examined.
+    /// Connection URI of the libvirt that was checked.
     pub uri: String,
-    /// Whether everything is there that every migration needs.
+    /// Whether all checks that every migration needs have passed.
     pub ok: bool,
-    /// One by one.
+    /// Results of the single checks.
     pub checks: Vec<Check>,
 }
 
-/// Examines a libvirt, this machine, and the source if there is one. Changes nothing.
+/// Checks a libvirt, this machine, and the source if one is passed. Changes nothing.
 pub async fn examine(
     target: &libvirt::Settings,
     asked: &libvirt::Examined,
@@ -40,7 +40,7 @@ pub async fn examine(
     Diagnosis { uri: target.uri.clone(), ok, checks }
 }
 
-/// Logs in, or opens what is there, and lists the VMs.
+/// Logs in, or opens the files, and lists the VMs.
 async fn of_source(settings: &SourceSettings) -> Check {
     const NAME: &str = "source";
     let listed = async {

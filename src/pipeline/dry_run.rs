@@ -1,4 +1,4 @@
-//! What a run would do, line by line, for `--dry-run`: the run does that and nothing else.
+//! The steps of a run, line by line, for `--dry-run`: the run does these steps and no others.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ use crate::libvirt::Preview;
 use crate::model::{ByteSize, DiskId, PowerState, SourceDisk, SourceNic, SourceVm};
 use crate::{convert, manifest};
 
-/// What follows a conversion that is only told.
+/// Step that replaces the libvirt stage if the conversion is a dry run.
 pub const NO_DOMAIN: &str = "define no domain: --pipeline-dry-run converts nothing";
 
-/// The plan of a whole run.
+/// The plan of the entire run.
 pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     let mut lines = vec![describe(&ready.vm)];
     lines.extend(ready.first.iter().cloned());
@@ -38,7 +38,7 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     if let Some(settings) = &job.conversion {
         lines.extend(conversion(job, ready, settings));
     }
-    // Of disks that are converted while they arrive it tells what came of that.
+    // If disks are converted during the download, the manifest records their results.
     if is_new && job.writes_manifest() && stream::is_on(&ready.streaming) {
         lines.push(written(&ready.output, manifest::FILE_NAME));
     }
@@ -74,8 +74,8 @@ pub fn whole(job: &Job, ready: &ReadyRun) -> Vec<String> {
     lines
 }
 
-/// The plan of the libvirt stage; without a preview where the host cannot be reached now. What is
-/// told of the domain goes to `output`.
+/// The plan of the libvirt stage; `preview` is absent if the host cannot be reached. The domain's
+/// XML and record are written to `output`.
 pub fn definition(
     vm: &SourceVm,
     target: &ImportSettings,
@@ -152,7 +152,7 @@ fn volumes(preview: &Preview) -> Vec<String> {
     lines
 }
 
-/// What becomes of the network interfaces, as the domain will have them.
+/// Steps for the network interfaces, as the domain will have them.
 fn connections(nics: &[SourceNic], preview: &Preview) -> Vec<String> {
     let mut left = preview.interfaces.clone();
     let mut lines = Vec::new();
@@ -174,12 +174,12 @@ fn connections(nics: &[SourceNic], preview: &Preview) -> Vec<String> {
     lines
 }
 
-/// What becomes of a network interface where the host cannot say.
+/// Step for a network interface if the host cannot be asked.
 fn connection(nic: &SourceNic, target: &ImportSettings) -> String {
     match target.network_map.target(nic) {
         Some(Attachment::Nothing) => format!("leave out {}", named(nic)),
         Some(attachment) => format!("connect {} to {attachment}", named(nic)),
-        // The host tells whether a network or a bridge has the name that was typed.
+        // Only the host knows whether a network or a bridge has this name.
         None if nic.asked.is_some() && !nic.network.is_empty() => {
             format!("connect {} to the host's network or bridge '{}'", nic.id, nic.network)
         }
@@ -209,7 +209,7 @@ fn conversion(job: &Job, ready: &ReadyRun, settings: &convert::Settings) -> Vec<
             PreviousConversion::None => {}
         }
     } else if stream::is_on(&ready.streaming) {
-        // CONVERT is done by then, but for disks that are exported as they are.
+        // CONVERT is done by then, except for disks that are exported unchanged.
         lines.extend(
             late(ready).map(|(disk, path)| format!("convert {disk} to {}", path.display())),
         );
@@ -236,7 +236,7 @@ fn conversion(job: &Job, ready: &ReadyRun, settings: &convert::Settings) -> Vec<
         lines.extend(seed(job, &ready.vm, &ready.output).map(|path| wrote(&path)));
         lines.push(written(&ready.output, convert::REPORT));
     }
-    // It tells what the disks are found to hold.
+    // The manifest records the results of the disk inspection.
     let manifest = ready.output.join(manifest::FILE_NAME).display().to_string();
     lines.push(format!("write {manifest} again, with what is found on the disks"));
     lines
@@ -267,7 +267,7 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// What is done with an export that is there.
+/// Steps for an export that is reused.
 fn reuse(job: &Job, kept: &ReusableExport, ready: &ReadyRun) -> Vec<String> {
     let at = fit::time(kept.taken.exported_at);
     let mut lines = vec![match kept.gone {
@@ -312,7 +312,7 @@ fn export(job: &Job, ready: &ReadyRun) -> Vec<String> {
     lines
 }
 
-/// A disk that is exported as it is.
+/// Step for a disk that is exported unchanged.
 fn kept(disk: &SourceDisk, ready: &ReadyRun) -> String {
     let made = ready.exports.iter().find(|file| file.is_of(&disk.id));
     match made.map(|file| ready.output.join(&file.name)) {
@@ -321,14 +321,14 @@ fn kept(disk: &SourceDisk, ready: &ReadyRun) -> String {
     }
 }
 
-/// The disks in the order in which they boot, and what each becomes.
+/// The disks in boot order, each with the path of its result.
 fn results(ready: &ReadyRun) -> impl Iterator<Item = (&SourceDisk, PathBuf)> {
     let mut disks: Vec<_> = ready.vm.disks.iter().collect();
     disks.sort_by_key(|disk| disk.boot_order);
     disks.into_iter().zip(convert::result_paths(&(&ready.vm).into(), &ready.output))
 }
 
-/// Disks that are converted after the export, and what each becomes.
+/// Disks that are converted after the export, each with the path of its result.
 fn late(ready: &ReadyRun) -> impl Iterator<Item = (&DiskId, PathBuf)> {
     let is_late = |(disk, _): &(&SourceDisk, PathBuf)| !is_streamed(disk, ready);
     results(ready).filter(is_late).map(|(disk, path)| (&disk.id, path))
@@ -342,7 +342,7 @@ fn streaming(disk: &SourceDisk, ready: &ReadyRun) -> Option<Streaming> {
     ready.streaming.iter().find(|(id, _)| *id == disk.id).map(|(_, streaming)| *streaming)
 }
 
-/// An export whose disks are converted while they leave the source, as far as they can be.
+/// Steps of an export whose disks are converted during the download, as far as possible.
 fn streamed(job: &Job, ready: &ReadyRun, kind: &str) -> Vec<String> {
     let packed = match kind {
         "none" => "not compressed".to_owned(),

@@ -1,6 +1,6 @@
-//! The stages after the export: from the manifest to converted disks, from those to a domain.
+//! The stages after the export: from the manifest to converted disks, and from those to a domain.
 //!
-//! They need nothing but the files of the export, so that `convert` and `define` run them alone.
+//! They need only the files of the export, so that `convert` and `define` can run them alone.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisk, ConvertedDisks, Hint, Stage, Warning};
 use crate::progress::Progress;
 
-/// The domain of an earlier run, which is there as it was asked for.
+/// Reports the domain of an earlier run, which matches the current flags.
 pub fn kept(ledger: &mut StageRunner<'_>, target: &ImportSettings, kept: &KeptDomain) -> bool {
     ledger.without(Stage::Libvirt, StageStatus::Kept);
     ledger.progress.note(format!("domain '{}' exists already", kept.domain.name));
@@ -56,7 +56,7 @@ pub async fn convert(
         ledger.report.errors.push(stopped.failure);
         return ledger.report.finish(RunOutcome::Refused);
     }
-    // Claimed before the check: a result that a killed run left half of is not in the way.
+    // Locked before the check, so that the incomplete result of a killed run is no obstacle.
     let mut claimed = None;
     if !settings.dry_run {
         let needed =
@@ -91,13 +91,13 @@ pub async fn convert(
         let outcome = ledger.ended(RunOutcome::Refused);
         return ledger.close(outcome, claimed, false);
     }
-    // A failed FIX leaves disks all the same: the next run has to know them.
+    // A failed FIX still leaves disks: the next run has to know them.
     let disks = conversion::convert(&mut ledger, &mut manifest, &output, settings).await;
     converted::note(&mut ledger, &asked, settings);
     end(ledger, claimed, disks.is_some())
 }
 
-/// What to type next where there is no `--output`: the results lie beside the manifest.
+/// The hint if there is no `--output` flag: the results are beside the manifest.
 fn hint_of(error: &converter::Error) -> Option<String> {
     match error {
         converter::Error::ResultExists { path } => Some(format!("move {} away", path.display())),
@@ -144,7 +144,7 @@ pub async fn define(
         ledger.report.plan = [first, defined].concat();
         return ledger.report.finish(RunOutcome::Done);
     }
-    // One that an earlier run left is replaced, and is no leftover of this one.
+    // A file of an earlier run is replaced, and is not a leftover of this run.
     let made = Some(DOMAIN_XML.to_owned()).filter(|name| !output.join(name).exists());
     let makes = made.into_iter().collect();
     let Some(claim) = claim(&mut ledger, &output, &manifest, Some(&disks), makes) else {
@@ -156,7 +156,7 @@ pub async fn define(
     end(ledger, Some(claim), false)
 }
 
-/// Reads the manifest and begins a report about it.
+/// Reads the manifest and starts a report about its VM.
 pub(super) fn open<'a>(
     path: &Path,
     progress: &'a Progress,
@@ -196,8 +196,8 @@ pub(super) fn open<'a>(
     }
 }
 
-/// What earlier runs recorded of the export and its conversion stands in the result of this one,
-/// too. The disks are looked at anew.
+/// Copies the records of earlier runs about the export and its conversion into the report. The
+/// disks are inspected again.
 fn inherit(report: &mut RunReport, output: &Path) {
     let earlier = read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let Some(earlier) = earlier.filter(|earlier| earlier.vm_id == report.vm_id) else { return };
@@ -213,25 +213,23 @@ fn inherit(report: &mut RunReport, output: &Path) {
     report.proof = earlier.proof;
 }
 
-/// What `define` goes on with.
+/// Input of `define` that has passed all checks.
 pub(super) struct Checked {
-    /// The converted disks.
     pub disks: ConvertedDisks,
-    /// What is done before anything else, for a plan.
+    /// Steps that precede the definition, for a plan.
     pub first: Vec<String>,
-    /// The steps of a killed run that are undone first, in a dry run.
+    /// Steps of a killed run that are undone first, in a dry run.
     pub undone: Vec<Undo>,
 }
 
-/// What `define` is asked for.
 pub(super) struct DefineRequest<'a> {
     pub target: &'a ImportSettings,
     pub dry_run: bool,
-    /// Where warnings go.
+    /// Collects the warnings of the checks.
     pub told: &'a RunDetails,
 }
 
-/// What `define` needs: converted disks that are there, and a host that will take them.
+/// Checks the input of `define`: the converted disks exist, and the host can accept them.
 pub(super) async fn check(
     manifest: &Manifest,
     output: &Path,
@@ -258,7 +256,7 @@ pub(super) async fn check(
     Ok(Checked { disks, first, undone })
 }
 
-/// What the conversion of these disks warned of.
+/// Warnings of the run that converted these disks.
 fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
     let earlier = read_result(&output.join(super::output::report::FILE_NAME)).ok().flatten();
     let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
@@ -266,9 +264,9 @@ fn told_before(output: &Path, manifest: &Manifest) -> Vec<Warning> {
     earlier.as_ref().map(inherit::warnings).unwrap_or_default()
 }
 
-/// Images do not tell whether the guest on them was made fit for virtio, nor what the conversion
-/// left on them; the result of the run that converted them does, unless another image took the
-/// place of one since.
+/// Images do not show whether their guest was adapted to virtio, nor the content that the
+/// conversion left. The result of the run that converted them records both, and is valid unless an
+/// image was replaced since.
 fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     let earlier = earlier.map(|disks| disks.0).unwrap_or_default();
     for disk in &mut disks.0 {
@@ -279,8 +277,8 @@ fn remember(disks: &mut ConvertedDisks, earlier: Option<ConvertedDisks>) {
     }
 }
 
-/// Claims the output directory. Of what a killed run left there the export stays, and the whole
-/// conversion if there is one.
+/// Locks the output directory and removes the leftovers of a killed run, except its export and a
+/// complete conversion.
 fn claim(
     ledger: &mut StageRunner<'_>,
     output: &Path,
@@ -321,7 +319,7 @@ fn claim(
     match claimed {
         Ok(claim) => {
             ledger.folder = Some(claim.folder().clone());
-            // Nobody logs in to its source here.
+            // These commands do not log in to the source.
             let vm = manifest.vm_name();
             snapshots::warn_of_left(vm, &claim.snapshots(), None, ledger);
             Some(claim)
@@ -334,9 +332,10 @@ fn claim(
     }
 }
 
-/// Ends a run of later stages alone; `converted` says whether it has made disks, whatever failed.
+/// Ends a run of later stages only; `converted` states whether the run has produced disks, even if
+/// it failed.
 fn end(ledger: StageRunner<'_>, claim: Option<OutputDir>, converted: bool) -> RunReport {
-    // Also a domain whose start failed.
+    // A domain whose start failed counts, too.
     let made = converted || ledger.report.domain.is_some();
     let outcome = match (ledger.report.errors.is_empty(), made) {
         (true, _) => RunOutcome::Done,

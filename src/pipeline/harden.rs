@@ -1,11 +1,11 @@
-//! What holds for the whole process, from its beginning.
+//! Security settings of the process, made at its start.
 
 use std::ffi::OsStr;
 
 use crate::child;
 
-/// Writes no core file, in which passwords would stand, and finds programs in `path`, but for its
-/// relative entries.
+/// Disables core dumps, which would contain passwords. Sets the search path of programs to `path`,
+/// without its relative entries.
 pub fn harden(path: &OsStr) {
     child::find_programs_in(path);
     if let Err(error) = child::write_no_core() {

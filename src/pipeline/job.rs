@@ -1,4 +1,4 @@
-//! What one run is asked to do.
+//! The settings of one run.
 
 use std::path::{Path, PathBuf};
 
@@ -8,135 +8,135 @@ use crate::exporter::source::SourceSettings;
 use crate::model::{SourceAfter, Warning};
 use crate::{convert, domain, exporter, libvirt, model};
 
-/// The export of one VM and what is to follow it.
+/// Export of one VM and the stages after it.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// What is less than well with the command line.
+    /// Warnings about the command line.
     pub warnings: Vec<Warning>,
-    /// Where the VM is.
+    /// Source of the VM: vSphere, a libvirt host or files.
     pub source: SourceSettings,
-    /// Its name, inventory path or moref; files have but one that is meant.
+    /// Name, inventory path or moref of the VM. Files contain only one VM.
     pub vm: String,
-    /// The output directory; `./export-<vm>` when none is named.
+    /// Output directory; `./export-<vm>` if absent.
     pub output: Option<PathBuf>,
-    /// What the export leaves behind. An OVA has no loose disks for what follows.
+    /// Format of the export. The stages after an OVA export have no separate disks to work on.
     pub format: exporter::PackageFormat,
     /// Whether the manifest is written even without a conversion.
     pub manifest: bool,
-    /// Whether a running VM is switched off, and how.
+    /// Whether a running VM is powered off, and how.
     pub power_off: Option<exporter::Shutdown>,
-    /// When a VM that was switched off comes back.
+    /// When a VM that was powered off is powered on again.
     pub comes_back: ComesBack,
-    /// What is done to the VM once its migration has succeeded.
+    /// Changes to the source VM after a successful migration.
     pub source_after: Vec<SourceAfter>,
-    /// Whether a running VM is exported from a snapshot, and how that is taken.
+    /// Whether a running VM is exported from a snapshot, and how the snapshot is taken.
     pub snapshot: Option<exporter::Quiesce>,
-    /// How fast disks may come in. A clone changes it while they do.
+    /// Bandwidth limit of the download. A clone can change the limit during the download.
     pub limit: exporter::BandwidthLimit,
-    /// Whether a finished export in the output directory makes way for a new one.
+    /// Whether a finished export in the output directory is replaced by a new one.
     pub fresh: bool,
-    /// The conversion, if there is to be one.
+    /// Settings of the conversion; `None` for a run without one.
     pub conversion: Option<convert::Settings>,
-    /// What was asked of it.
+    /// Flags of the conversion, for comparison with later runs.
     pub asked: Flags,
-    /// Whether disks are converted while they arrive; none to do so where it can be done.
+    /// Whether disks are converted during the download; `None` converts where possible.
     pub stream_convert: Option<bool>,
-    /// The libvirt that gets the result, if any; needs a conversion.
+    /// Target host and domain; needs a conversion.
     pub target: Option<ImportSettings>,
     /// Whether every network card gets a new MAC address.
     pub new_mac: bool,
-    /// Whether a stage that fails fails the run: then what is known to fail is refused.
+    /// Whether a failed stage fails the run: a stage that is known to fail is then rejected first.
     pub strict: bool,
-    /// Say what would happen and change nothing.
+    /// Whether the run only prints its steps and changes nothing.
     pub dry_run: bool,
 }
 
-/// When a VM that a run has switched off is powered on again.
+/// When a VM that a run has powered off is powered on again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ComesBack {
-    /// Where the run does not come to its good end.
+    /// Only if the run does not succeed.
     #[default]
     AfterFailure,
-    /// In any case.
+    /// After every run.
     Always,
     /// Never.
     Never,
 }
 
 impl Job {
-    /// The output directory for a VM of this name.
+    /// The output directory for a VM of this name: `output`, or `export-<vm>`.
     pub fn output_for(&self, vm_name: &str) -> PathBuf {
         let default = || PathBuf::from(format!("export-{}", model::file_name(vm_name)));
         self.output.clone().unwrap_or_else(default)
     }
 
-    /// Whether nothing comes of the run, or nothing of its conversion: then no domain does.
+    /// Whether the run or its conversion is a dry run: no domain is defined then.
     pub fn is_dry(&self) -> bool {
         self.dry_run || self.conversion.as_ref().is_some_and(|settings| settings.dry_run)
     }
 
-    /// Whether `manifest.json` is to be written.
+    /// Whether `manifest.json` is written: on request, and for every conversion.
     pub fn writes_manifest(&self) -> bool {
         self.manifest || self.conversion.is_some()
     }
 }
 
-/// A libvirt host and what the domain there shall be.
+/// A libvirt host and the settings of the new domain.
 #[derive(Debug, Clone)]
 pub struct ImportSettings {
-    /// How to connect.
+    /// Connection URI and other connection settings.
     pub settings: libvirt::Settings,
-    /// What the stages of a run connect through.
+    /// Open connections, shared by the stages of the run.
     pub connections: libvirt::Connections,
-    /// Name of the domain, if it is not to be formed from the VM's.
+    /// Name of the domain; `None` derives the name from the VM's.
     pub name: Option<String>,
     /// Whether the domain starts with its host.
     pub autostart: bool,
-    /// Bridge that its network interfaces join.
+    /// Bridge for network interfaces that `network_map` does not map.
     pub bridge: String,
-    /// What else the source's networks become.
+    /// Mapping of the source's networks to networks of the host.
     pub network_map: domain::NetworkMap,
     /// Whether every network card gets a new MAC address.
     pub new_mac: bool,
-    /// Storage pool that gets its disks.
+    /// Name of the storage pool for the disks.
     pub pool: String,
-    /// Folder over which a missing pool is made.
+    /// Directory of the storage pool, which is created if it is missing.
     pub pool_path: Option<PathBuf>,
-    /// The user has named no pool: `default` is made where it is missing.
+    /// Pool that is created if it is missing; set if the user has not named a pool.
     pub default_pool: Option<libvirt::DefaultPool>,
-    /// The domain type that the user insists on.
+    /// Domain type that the user requires.
     pub domain_type: Option<DomainType>,
-    /// What the user decides about the domain's hardware.
+    /// Hardware of the domain that the user has chosen.
     pub hardware: domain::Hardware,
-    /// Whether a domain is defined of disks that hold nothing to start.
+    /// Whether to define a domain whose disks have no boot loader.
     pub allow_unbootable: bool,
-    /// What belongs to the import beyond the definition.
+    /// Steps of the import besides the definition.
     pub after: libvirt::AfterDefine,
-    /// Name of the domain that makes way, if there is one of that name.
+    /// Name of the domain that is renamed to make room for the new one, if it exists.
     pub replace: Option<String>,
-    /// Whether the domain's console is shown at the end.
+    /// Whether virt-manager shows the domain's console at the end.
     pub open: bool,
-    /// What was asked of the domain.
+    /// Flags of the domain, for comparison with later runs.
     pub asked: Flags,
-    /// What is to be made, to the last character; anything else is refused.
+    /// Exact definition from a plan; any difference is rejected.
     pub exactly: Option<libvirt::Draft>,
     /// Whether the domain is started, and how.
     pub start: Option<Start>,
-    /// Whether the source VM may run beside the domain: two machines of one address and one set of
+    /// Whether the source VM may run beside the domain, although both have the same addresses and
     /// services.
     pub allow_running_source: bool,
 }
 
-/// The start of a domain that was defined.
+/// Start of a domain after its definition.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// What is waited for.
+    /// Sign of a successful start, and how long to wait for it.
     pub wait: libvirt::Wait,
 }
 
 impl ImportSettings {
-    /// The flag by which the domain starts, now or with its host, where its source must not run
-    /// then.
+    /// The flag that starts the domain, now or with its host. `None` if no flag does, or if the
+    /// source may run at the same time.
     pub fn starts_by(&self) -> Option<&'static str> {
         match (&self.start, self.autostart) {
             _ if self.allow_running_source => None,
@@ -146,23 +146,23 @@ impl ImportSettings {
         }
     }
 
-    /// Name of the domain for a VM of this display name.
+    /// Name of the domain for a VM of this display name: `name`, or derived from the display name.
     pub fn domain_name(&self, vm_name: &str) -> String {
         self.name.clone().unwrap_or_else(|| domain::domain_name(vm_name))
     }
 }
 
-/// An absolute form of `path` that does not resolve links: the directory may not exist yet.
+/// An absolute form of `path`, in which links are not resolved: the directory may not exist yet.
 pub fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     std::path::absolute(path)
 }
 
-/// `path` without links, as far as it exists: a file has several names otherwise. What does not
-/// exist yet keeps its name.
+/// `path` with its links resolved, as far as it exists, so that a file has only one name.
+/// Components that do not exist yet are kept.
 pub fn real(path: &Path) -> PathBuf {
     let resolved = |there: &Path| {
         let rest = path.strip_prefix(there).ok()?;
-        // Joining nothing would add a slash.
+        // Joining an empty path would add a slash.
         Some(there.canonicalize().ok()?.components().chain(rest.components()).collect())
     };
     path.ancestors().find_map(resolved).unwrap_or_else(|| path.to_owned())

@@ -1,4 +1,4 @@
-//! The order of a migration: the only room that knows which stage follows which.
+//! The order of a migration: only this module knows which stage follows which.
 //!
 //! ```text
 //!   preflight ──▶ export ──▶ manifest ──▶ conversion ──▶ libvirt
@@ -7,9 +7,8 @@
 //!  (exit code 4)       (exit code 1)      is in the report (exit code 0, or 3 if strict)
 //! ```
 //!
-//! Until `preflight` is through nothing has changed anywhere. A failed export leaves no disk
-//! behind; a failed conversion leaves no result; a failed libvirt stage leaves no volume and no
-//! domain.
+//! Nothing changes anywhere before `preflight` has passed. A failed export leaves no disk; a failed
+//! conversion leaves no result; a failed libvirt stage leaves no volume and no domain.
 
 mod build_options;
 mod doctor;

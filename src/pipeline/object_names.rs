@@ -1,15 +1,15 @@
-//! Names of libvirt's objects for a person who types a command line.
+//! Names of libvirt's objects, for shell completion.
 
 use std::time::Duration;
 
 use crate::libvirt;
 pub use crate::libvirt::ObjectKind;
 
-/// A person waits at a prompt meanwhile.
+/// Timeout: the user is waiting at a prompt.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// The names of the objects of `kind` at the libvirt of this machine that `uri` names. Empty where
-/// libvirt does not answer within two seconds, or rejects the connection.
+/// The names of the objects of `kind` in the local libvirt at `uri`. Empty if libvirt does not
+/// answer within two seconds, or rejects the connection.
 pub async fn object_names(uri: &str, kind: ObjectKind) -> Vec<String> {
     let asked = tokio::time::timeout(LONGEST, libvirt::object_names(uri, kind)).await;
     asked.ok().and_then(Result::ok).unwrap_or_default()

@@ -1,5 +1,4 @@
-//! `hyperexport plan` and `apply`: what a definition would make, written down; and that made,
-//! nothing else.
+//! `hyperexport plan` and `apply`: write an exact definition to a file, and create exactly that.
 
 use std::path::{Path, PathBuf};
 
@@ -18,46 +17,46 @@ use crate::libvirt::{self, Draft};
 use crate::model::{Stage, Warning};
 use crate::progress::Progress;
 
-/// Version of the file's form.
+/// Version of the file format.
 const VERSION: u32 = 1;
 
 /// What `hyperexport apply` will create in libvirt, exactly.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlanFile {
-    /// Version of the format: 1. `apply` refuses any other.
+    /// Version of the format: 1. `apply` rejects any other.
     pub hyperexport_plan: u32,
     /// Version of hyperexport that wrote the plan.
     pub hyperexport_version: String,
-    /// When the plan was written (RFC 3339).
+    /// Time at which the plan was written (RFC 3339).
     pub written_at: jiff::Timestamp,
     /// Absolute path of the export's manifest.
     pub manifest: PathBuf,
-    /// The arguments of `hyperexport plan`, which describe the target. `apply` reads them again.
+    /// Arguments of `hyperexport plan`, which describe the target. `apply` reads them again.
     pub arguments: Vec<String>,
-    /// Absolute path of the folder that relative paths in `arguments` begin from.
+    /// Absolute path of the directory to which relative paths in `arguments` refer.
     pub directory: PathBuf,
-    /// What `apply` will do, line by line, for a person.
+    /// Steps of `apply`, one per line, as text for people.
     pub steps: Vec<String>,
-    /// The domain, its storage pool and its volumes.
+    /// Domain, storage pool and volumes that `apply` creates.
     pub draft: Draft,
-    /// The warnings of the plan.
+    /// Warnings about the plan.
     pub warnings: Vec<Warning>,
 }
 
-/// How the target was asked for.
+/// Command line of `hyperexport plan`.
 #[derive(Debug, Clone)]
 pub struct PlanRequest {
-    /// The command line's words.
+    /// Arguments of the command line.
     pub arguments: Vec<String>,
-    /// The folder that they were given in.
+    /// Working directory of the command.
     pub directory: PathBuf,
 }
 
-/// Writes down what `define` would make. Nothing changes on the target.
+/// Describes exactly what `define` would create. Nothing changes on the target.
 ///
 /// # Errors
-/// The first refusal.
+/// The first failed check.
 pub async fn draft(
     manifest: &Path,
     target: &ImportSettings,
@@ -92,7 +91,7 @@ pub async fn draft(
     })
 }
 
-/// Refuses a plan whose words name a program to run on the way to libvirt: a plan is a file.
+/// Rejects a plan whose URI names a program to run for the connection: a plan is untrusted input.
 ///
 /// # Errors
 /// [`libvirt::Error::Uri`].
@@ -100,8 +99,7 @@ pub fn check_uri_of_plan(target: &ImportSettings) -> Result<(), libvirt::Error> 
     libvirt::check_uri_from_file(&target.settings.uri)
 }
 
-/// Does what a plan says, unless something would be made otherwise by now; a dry run only checks
-/// that.
+/// Executes a plan, unless the result would differ from it; a dry run only checks that.
 pub async fn apply(
     plan: &PlanFile,
     dry_run: bool,
@@ -125,7 +123,7 @@ pub async fn apply(
     report
 }
 
-/// `apply` has no flags of the target: where others are the way out, that leads back to `plan`.
+/// `apply` has no target flags: a hint to use other flags becomes a hint to run `plan` again.
 fn lead_to_plan(failure: &mut Failure) {
     if failure.by_other_flags {
         let hint = failure.hint.take().unwrap_or_default();

@@ -31,7 +31,7 @@ use crate::model::{ConvertedDisks, ExportedVm, Stage, Warning, WarningCode, chai
 use crate::panics::caught;
 use crate::progress::Progress;
 
-/// Does what `job` asks for, and tells how it went. Errors stand in the report.
+/// Runs all stages of `job` and returns the report, which contains the errors.
 pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) -> RunReport {
     let report = RunReport::begin(&job.vm, &job.output_for(&job.vm));
     let mut ledger = StageRunner::new(report, progress, cancel);
@@ -41,16 +41,16 @@ pub async fn run(mut job: Job, progress: &Progress, cancel: &CancellationToken) 
         return ledger.close(RunOutcome::Refused, None, false);
     }
     let (outcome, claim) = Box::pin(whole(&job, &mut ledger)).await;
-    // A failed export leaves nothing, so there is nothing that a report could lie beside.
+    // A failed export leaves no files, so a report would be alone in the directory.
     let is_there = !ledger.report.disks.is_empty() || ledger.report.package.is_some();
-    // A run that was killed has left no result: the next one would not know whose files these are.
+    // A killed run has left no result: the next run would not know the owner of these files.
     let unknown = !ledger.report.output.join(report::FILE_NAME).exists();
     let keep = claim.is_some() && is_there && (unknown || has_done(&job, &ledger.report));
     ledger.close(outcome, claim, keep)
 }
 
-/// Whether the run did anything that its result is to tell of: one that found everything there
-/// leaves the result as it is, and so does one that only tells what a conversion would do.
+/// Whether the run has a result to save. A run that reused everything leaves the old result, and so
+/// does a run whose conversion is a dry run.
 fn has_done(job: &Job, report: &RunReport) -> bool {
     let dry = job.conversion.as_ref().is_some_and(|settings| settings.dry_run);
     report.stages.iter().any(|stage| {
@@ -59,7 +59,7 @@ fn has_done(job: &Job, report: &RunReport) -> bool {
     })
 }
 
-/// All stages; returns how the run ended, and the output directory if it came to claim it.
+/// Runs all stages; returns the outcome, and the output directory if the run has locked it.
 async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<OutputDir>) {
     let told = RunDetails::default();
     let opened = ledger.stage(Stage::Preflight, open(job, &told, ledger.cancel)).await;
@@ -69,7 +69,7 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
         (ledger.report.vm, ledger.report.vm_id) = (name, Some(id));
     }
     let Some((source, ready)) = opened else {
-        // A log of refusals alone would not show that a service is down.
+        // A log of rejected runs alone would not show that the VM is still powered off.
         if let Ok(Some(owed)) = OutputDir::left_off(&ledger.report.output) {
             ledger.warn(source_power::left_off(&owed));
         }
@@ -113,7 +113,8 @@ async fn whole(job: &Job, ledger: &mut StageRunner<'_>) -> (RunOutcome, Option<O
     (outcome, Some(held.claim))
 }
 
-/// What follows preflight. Whatever it returns, a VM that was switched off may have to come back.
+/// The stages after preflight. Whatever the outcome, a powered-off VM may have to be powered on
+/// again.
 async fn stages(
     job: &Job,
     source: Source,
@@ -138,14 +139,14 @@ async fn stages(
     }
 }
 
-/// Removes a new export that has not taken the place of the old one.
+/// Removes a new export that has not replaced the old one.
 fn discard(held: &mut LockedOutput, ledger: &mut StageRunner<'_>) {
     if let Some(beside) = held.beside.take() {
         replace::discard(beside, ledger);
     }
 }
 
-/// Logs in and checks; logs out again when the run is refused.
+/// Logs in and checks; logs out again if a check fails.
 async fn open(
     job: &Job,
     told: &RunDetails,
@@ -163,7 +164,7 @@ async fn open(
     }
 }
 
-/// What follows the export.
+/// Runs the stages after the export.
 async fn finish(
     job: &Job,
     fetched: Fetched,
@@ -212,15 +213,15 @@ async fn finish(
     }
 }
 
-/// What the conversion works from.
+/// Input of the conversion.
 struct ConversionWork {
     settings: convert::Settings,
     manifest: Box<Manifest>,
-    /// Whether the manifest lies beside the disks already.
+    /// Whether the manifest has been written beside the disks.
     is_written: bool,
 }
 
-/// The conversion, or the one that is there. `None` when the export is lost with it.
+/// Converts, or reuses a conversion. `None` if the export is lost together with the conversion.
 async fn conversion(
     job: &Job,
     ConversionWork { settings, manifest, is_written }: &mut ConversionWork,
@@ -235,14 +236,14 @@ async fn conversion(
                 if settings.dry_run {
                     ledger.report.plan.push("keep the conversion that is there".to_owned());
                 }
-                // As where nothing is converted yet: a dry run leads to no domain.
+                // As for disks that are not converted yet: a dry run leads to no domain.
                 Some(conversion.disks.clone()).filter(|_| !settings.dry_run)
             }
             PreviousConversion::Again(again) => {
                 let work = Redo { job, again, settings };
                 let disks = work.run(manifest, &ready.output, ledger).await;
                 if disks.is_none() {
-                    // The old one stays.
+                    // The old conversion stays.
                     keep_conversion(kept, ledger);
                 }
                 disks
@@ -253,7 +254,7 @@ async fn conversion(
                 let disks = conversion::convert(ledger, manifest, output, settings).await;
                 converted::note(ledger, &job.asked, settings);
                 if !settings.stages.convert {
-                    // What is there is not touched.
+                    // An existing conversion is not changed.
                     ledger.report.converted = before.converted;
                     ledger.report.converter = before.converter;
                 }
@@ -269,10 +270,10 @@ async fn conversion(
     }
     let disks = stream::finish(job, ledger, manifest, &work, settings).await;
     if ledger.report.manifest.is_none() {
-        // Its disks are no longer what was exported, and there is nothing that tells what they are.
+        // The disks no longer equal the export, and no manifest describes them.
         let results = ledger.report.converted.take();
         let results = results.iter().flat_map(|disks| &disks.0).map(|disk| disk.path.clone());
-        // Images that stay where they are belong to the user.
+        // Images that are used in place belong to the user.
         let exports = ready.exports.iter().map(|file| work.join(&file.name));
         remove(exports.chain(results).collect::<Vec<_>>().into_iter(), ledger);
         ledger.report.disks.clear();
@@ -284,17 +285,17 @@ async fn conversion(
     Some(disks.and_then(|_| ledger.report.converted.clone()))
 }
 
-/// What the later stages work from.
+/// Input of the later stages.
 enum Fetched {
-    /// Disks alone: no manifest is asked for.
+    /// Disks only: no manifest is requested.
     Disks,
-    /// Disks with their manifest beside them.
+    /// Disks with a manifest beside them.
     Described(Box<Manifest>),
-    /// Disks that were converted while they arrived: the manifest is written after the conversion.
+    /// Disks converted during the download: the manifest is written after the conversion.
     Undescribed(Box<Manifest>),
 }
 
-/// Export and manifest, or what an earlier run left of them.
+/// Runs export and manifest, or reuses those of an earlier run.
 async fn fetch(
     job: &Job,
     source: &Source,
@@ -308,7 +309,7 @@ async fn fetch(
     }
     let export = ExportStage::new(job, source, ready, held);
     let exported = ledger.stage(Stage::Export, export.run(ledger.progress, ledger.cancel)).await;
-    // Also of an export that failed: the VM may have been switched off for it.
+    // A failed export counts, too: the VM may have been powered off for it.
     let (seen, warnings) = export.seen();
     ledger.warn_all(warnings);
     ledger.report.source = Some(seen);
@@ -349,8 +350,8 @@ async fn fetch(
     Some(Fetched::Described(Box::new(manifest)))
 }
 
-/// An export that an earlier run made, if every file still has its sum; the manifest and the
-/// package are made where they are asked for and missing.
+/// Reuses the export of an earlier run, if the checksum of every file matches. Manifest and package
+/// are written if they are requested and missing.
 async fn keep(
     job: &Job,
     kept: &ReusableExport,
@@ -419,7 +420,7 @@ fn describe(job: &Job, exported: &ExportedVm, taken: &RecordedExport, output: &P
     manifest
 }
 
-/// A failed run leaves no file behind that looks like an export.
+/// A failed run leaves no file that resembles an export.
 fn remove_files(job: &Job, ready: &ReadyRun, work: &Path, ledger: &mut StageRunner<'_>) {
     let package = ledger.report.package.take().map(|_| job.format.makes(&ready.vm.name));
     let exports = ready.exports.iter().map(|file| file.name.clone());
@@ -430,7 +431,7 @@ fn remove_files(job: &Job, ready: &ReadyRun, work: &Path, ledger: &mut StageRunn
     ledger.report.nvram = None;
 }
 
-/// Removes files of the run's own.
+/// Removes files of this run; a file that cannot be removed becomes a warning.
 pub fn remove(paths: impl Iterator<Item = PathBuf>, ledger: &mut StageRunner<'_>) {
     for path in paths {
         if let Err(error) = std::fs::remove_file(&path)

@@ -1,4 +1,4 @@
-//! The screen of a new domain in virt-manager.
+//! The console of a new domain in virt-manager.
 
 use std::ffi::{OsStr, OsString};
 
@@ -6,12 +6,11 @@ use crate::child::{self, Program};
 use crate::libvirt::DefinedDomain;
 use crate::model::quoted;
 
-/// The program.
 const VIRT_MANAGER: &str = "virt-manager";
 
-/// Opens the console of a domain in virt-manager, which is left running. Returns the command that
-/// does it where that is not possible: it is not in `path`, or there is no display. Of the
-/// environment it gets what belongs to the user's `session`.
+/// Opens the console of a domain in virt-manager, which keeps running. Returns the equivalent
+/// command if that is impossible: virt-manager is not in `path`, or there is no display. The
+/// program's environment contains only `PATH` and the variables of the user's `session`.
 pub fn show(
     domain: &DefinedDomain,
     path: &OsStr,

@@ -1,5 +1,5 @@
-//! `hyperexport verify`: proves later that the disks of a run hold what was exported, but for what
-//! FIX changed. Nothing is changed.
+//! `hyperexport verify`: proves later that the disks of a run equal the exported disks, except for
+//! changes by FIX. Changes nothing.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -18,7 +18,7 @@ use crate::libvirt::{self, Chunk, DefinedDomain, UnusedDisk};
 use crate::model::{DiskFormat, DiskId, DiskProof, FixedFile, Hint, Proof, Sha256Digest};
 use crate::progress::{Control, Progress, Unit};
 
-/// Why nothing is proved.
+/// Why the proof has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The result cannot be read.
@@ -27,28 +27,28 @@ pub enum Error {
     /// The result has no proof.
     #[error("{} has no proof of its disks", .0.display())]
     NoProof(PathBuf),
-    /// The disks are no longer those that the run has left.
+    /// The disks may have changed since the run.
     #[error("the disks of the run can no longer be compared: {0}")]
     Used(String),
-    /// A disk is not what its proof says.
+    /// The content of a disk does not match its proof.
     #[error("{disk} ({}) differs: {why}", place.display())]
     Differs {
-        /// Which disk.
+        /// Identifier of the disk.
         disk: DiskId,
-        /// Where it is.
+        /// Path of the image or volume.
         place: PathBuf,
-        /// How.
+        /// Description of the difference.
         why: String,
     },
     /// A disk cannot be read.
     #[error("reading {}", place.display())]
     Read {
-        /// The disk.
+        /// Path of the image or volume.
         place: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// libvirt refused.
+    /// libvirt has reported an error.
     #[error("reading the disks through libvirt")]
     Libvirt(#[from] libvirt::Error),
     /// The run was cancelled.
@@ -80,44 +80,45 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// Whether a disk was compared and is not what it should be.
+    /// Whether a disk was compared and differs.
     pub fn is_difference(&self) -> bool {
         matches!(self, Self::Differs { .. })
     }
 }
 
-/// What was proved.
+/// Result of a successful `hyperexport verify`.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verified {
     /// Display name of the VM.
     pub vm: String,
-    /// The disks, all of which hold what was exported but for the blocks that FIX changed.
+    /// Disks that were compared; all equal the exported disks, except for blocks that FIX changed.
     pub disks: Vec<VerifiedDisk>,
-    /// The files that explain these blocks, where they are known.
+    /// Guest files that explain these blocks; absent if they are not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FixedFile>>,
 }
 
-/// A disk that was compared.
+/// A disk that was compared and matches its proof.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerifiedDisk {
-    /// Which disk.
+    /// Identifier of the disk.
     pub id: DiskId,
-    /// Where it is.
+    /// Path of the image or volume.
     pub place: PathBuf,
     /// Hash of the content as it was exported.
     pub exported: Sha256Digest,
-    /// How many blocks FIX changed.
+    /// Number of blocks that FIX changed.
     pub changed_blocks: usize,
 }
 
-/// Compares the disks of the run whose result is `path` with their proofs; `uri` is that of libvirt
-/// where the user names it.
+/// Compares the disks of a run with their proofs. `path` is the run's result or its directory;
+/// `uri` is the libvirt URI that the user has passed.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error::Differs`] for a disk that does not match its proof; all others if the comparison is
+/// impossible.
 pub async fn verify(
     path: &Path,
     uri: Option<&str>,
@@ -143,7 +144,7 @@ pub async fn verify(
     Ok(Verified { vm: result.vm, disks, files: proof.files })
 }
 
-/// The volumes of a domain.
+/// Compares the volumes of a domain.
 async fn of_domain(
     result: &RunReport,
     domain: &DefinedDomain,
@@ -164,7 +165,7 @@ async fn of_domain(
         };
         let file = match here {
             Some(file) => file,
-            // On another machine, or not ours to read: libvirt reads it.
+            // On another machine, or not readable for this user: libvirt reads the volume.
             None => {
                 let file = tempfile::tempfile_in(&result.output).map_err(failed)?;
                 download(&target, disk, &file, control).await?;
@@ -198,13 +199,13 @@ async fn download(
     };
     target.read_volume(&disk.volume, Box::new(sink), control).await?;
     if disk.volume.format == DiskFormat::Raw {
-        // A device may be larger than the disk on it.
+        // A block device may be larger than the disk on it.
         file.set_len(disk.capacity.0).map_err(failed)?;
     }
     Ok(())
 }
 
-/// The converted images, where there is no domain.
+/// Compares the converted images, if no domain is defined.
 async fn of_images(
     result: &RunReport,
     proof: &Proof,
@@ -232,7 +233,7 @@ async fn of_images(
     Ok(verified)
 }
 
-/// One disk.
+/// Compares one disk.
 async fn one(
     file: File,
     place: &Path,

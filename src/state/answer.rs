@@ -1,5 +1,5 @@
-//! A file system that does not answer, as NFS whose server is gone: a call that only looks waits so
-//! long, and then the run says so.
+//! Timeout for reads from a file system that does not answer, such as NFS with an unreachable
+//! server.
 
 use std::io;
 use std::path::Path;
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::Error;
 
-/// How long a file system may take for state, which is small.
+/// Time limit for reading or writing state, which is small.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Does `work`, which reads state at `path`, on a thread of its own, and waits 30 s for it. The
-/// thread of a call that is never answered stays until the process ends.
+/// Runs `work`, which reads state at `path`, on its own thread and waits up to 30 s. If a system
+/// call never returns, its thread stays until the process ends.
 ///
 /// # Errors
 /// Those of `work`, and [`Error::NoAnswer`].
@@ -59,7 +59,7 @@ mod tests {
         let (_never, wait) = std::sync::mpsc::channel::<()>();
         let (begun, path) = (Instant::now(), Path::new("/net/out/result.json"));
         let work = move || {
-            // As a call to a server that is gone.
+            // Like a system call to an unreachable server.
             let _unanswered = wait.recv();
             Ok(())
         };

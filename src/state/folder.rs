@@ -1,5 +1,5 @@
-//! A folder with state, held by a descriptor: anyone who renames the folder away while a run works,
-//! or puts another in its place, gets nothing of ours written, read or removed there.
+//! A folder with state, accessed by an open descriptor. If another process renames or replaces the
+//! folder during a run, nothing is read, written or removed in the replacement.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,34 +20,34 @@ use super::read::read_from;
 use super::trust::{distrust_folder, foreign, is_fatal, open_to_others};
 use super::{Error, Locked};
 
-/// Beginning of the names of files that are written before they get their names. The next run
-/// removes what a killed one left of them.
+/// Prefix of the names of temporary files. The next run removes those that a killed run left
+/// behind.
 pub const TEMPORARY_PREFIX: &str = ".hyperexport-tmp-";
-/// How often a file may vanish between its opening and its lock before that is an error.
+/// How often a file may vanish between being opened and being locked.
 const TRIES: usize = 100;
-/// Where random bytes come from.
+/// Source of random bytes.
 const RANDOM: &str = "/dev/urandom";
 
 /// How a file of a folder is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// For reading; the file must be there.
+    /// Read-only; the file must exist.
     Read,
-    /// For reading, and for writing at its end. The file is made if it is not there.
+    /// For reading and appending. A missing file is created.
     Append,
 }
 
-/// An open folder. A clone is the same descriptor.
+/// An open folder. Clones share the descriptor.
 #[derive(Debug, Clone)]
 pub struct Folder {
-    /// As it was named, for messages.
+    /// Path as the caller gave it, for messages.
     path: PathBuf,
     fd: Arc<OwnedFd>,
 }
 
 impl Folder {
-    /// Opens a folder that is there. Links on the way to it are followed. Root believes no file in
-    /// a folder that others can write to.
+    /// Opens an existing folder. Symbolic links in its path are followed. Root trusts no file in a
+    /// folder that others can write to.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NoAnswer`].
@@ -64,9 +64,9 @@ impl Folder {
         Ok(Self { path: shown.to_owned(), fd: Arc::new(fd) })
     }
 
-    /// Who else could have put a file there.
+    /// Who else could have put a file into the folder.
     fn distrust(&self) -> Option<String> {
-        // The open folder first: what has its name by now may be another.
+        // The open folder first: its path may name another one by now.
         let found = self.fd.try_clone().and_then(|fd| File::from(fd).metadata());
         let why = match found {
             Ok(found) => open_to_others(&found).map(|why| format!("{} {why}", self.path.display())),
@@ -75,12 +75,12 @@ impl Folder {
         why.or_else(|| distrust_folder(&self.path))
     }
 
-    /// Its path, as it was named.
+    /// Path of the folder, as it was given to [`Self::open`].
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a file of our own state; `None` where there is none.
+    /// Opens a file of our own state; `None` if it does not exist.
     ///
     /// # Errors
     /// [`Error::Read`], [`Error::NoFile`], [`Error::Distrusted`], [`Error::NoAnswer`].
@@ -89,7 +89,7 @@ impl Folder {
         in_time(&self.path.join(name), move || folder.open_own_here(&wanted, how))
     }
 
-    /// The bytes of a file of our own state, at most `limit`; `None` where there is none.
+    /// Content of a file of our own state, at most `limit` bytes; `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Self::open_own`]; [`Error::TooLarge`].
@@ -102,8 +102,8 @@ impl Folder {
         })
     }
 
-    /// Opens a file of our own state and locks it. Between the two another run may have removed the
-    /// file and made another: a lock of a file that has lost its name excludes nobody.
+    /// Opens a file of our own state and locks it. If another run replaced the file between the
+    /// two, the lock is useless, so the file is opened again.
     ///
     /// # Errors
     /// As [`Self::open_own`].
@@ -131,10 +131,11 @@ impl Folder {
         Ok(Locked::Busy)
     }
 
-    /// Opens a new file, for its owner alone, that gets a name of ours by [`Self::name`].
+    /// Creates a temporary file with access for its owner only; [`Temporary::name`] gives it its
+    /// final name.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Error of the file system.
     pub fn create_temporary(&self) -> io::Result<Temporary<'_>> {
         let mut random = [0; 8];
         File::open(RANDOM)?.read_exact(&mut random)?;
@@ -145,11 +146,11 @@ impl Folder {
         Ok(Temporary { folder: self, name, file, is_named: false })
     }
 
-    /// Writes a file as a whole or not at all; one of that name is replaced. Nobody else may read
-    /// it.
+    /// Writes a file atomically, readable only by its owner; an existing file of that name is
+    /// replaced.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Error of the file system.
     pub fn save(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut temporary = self.create_temporary()?;
         (&temporary.file).write_all(bytes)?;
@@ -159,18 +160,18 @@ impl Folder {
         self.sync()
     }
 
-    /// Removes a file.
+    /// Removes the file called `name`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Error of the file system.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         Ok(unlinkat(&*self.fd, name, UnlinkatFlags::NoRemoveDir)?)
     }
 
-    /// Makes the renames in the folder last.
+    /// Syncs the folder, so that renames in it survive a power failure.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Error of the file system.
     pub fn sync(&self) -> io::Result<()> {
         Ok(nix::unistd::fsync(&*self.fd)?)
     }
@@ -193,7 +194,7 @@ impl Folder {
         let file: File = match self.openat(name, flags) {
             Ok(file) => file.into(),
             Err(Errno::ENOENT) => return Ok(None),
-            // Of a link (ELOOP), and of a socket or a pipe that is opened for writing (ENXIO).
+            // A link (ELOOP), or a socket or pipe opened for writing (ENXIO).
             Err(error) => {
                 let found = fstatat(&*self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW);
                 let kind =
@@ -218,7 +219,7 @@ impl Folder {
     }
 
     fn openat(&self, name: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-        // A name of ours, never a path.
+        // The name of one file, never a path.
         if name.contains('/') {
             return Err(Errno::EINVAL);
         }
@@ -227,7 +228,7 @@ impl Folder {
     }
 }
 
-/// A file that has no name of its own yet. It goes when it is dropped so.
+/// A temporary file, removed on drop unless it got its final name.
 #[derive(Debug)]
 pub struct Temporary<'a> {
     folder: &'a Folder,
@@ -237,20 +238,20 @@ pub struct Temporary<'a> {
 }
 
 impl Temporary<'_> {
-    /// The open file.
+    /// The open file, for reading and appending.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Gives it its name, which no other file may have.
+    /// Renames the file to `name`, which must not exist yet.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`], and what else the file system says.
+    /// [`ErrorKind::AlreadyExists`], or another error of the file system.
     pub fn name(mut self, name: &str) -> io::Result<()> {
         let (fd, own) = (&*self.folder.fd, self.name.as_str());
         match renameat2(fd, own, fd, name, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => self.is_named = true,
-            // A file system that cannot do that, such as NFS.
+            // A file system without this flag, such as NFS.
             Err(Errno::EINVAL | Errno::ENOSYS) => linkat(fd, own, fd, name, AtFlags::empty())?,
             Err(error) => return Err(error.into()),
         }
@@ -269,7 +270,7 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// The folder of a path, and the name in it.
+/// Folder and file name of a path.
 pub(super) fn parted(path: &Path) -> Option<(&Path, &str)> {
     let name = path.file_name()?.to_str()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -290,7 +291,7 @@ mod tests {
         assert!(matches!(folder.lock("lock", How::Read), Ok(Locked::Gone)));
         let Ok(Locked::Ours(first)) = folder.lock("lock", How::Append) else { panic!("free") };
         assert!(matches!(folder.lock("lock", How::Append), Ok(Locked::Busy)));
-        // As its holder does at the end; who waits has opened the file before.
+        // As the lock's owner does at the end; a waiting run has already opened the file.
         let waiting = File::open(dir.path().join("lock")).expect("there");
         folder.remove("lock").expect("removed");
         drop(first);

@@ -1,5 +1,5 @@
-//! The key of this user on this machine, and the seals that it makes. A journal or a record with
-//! our seal was written by a run of this user here, wherever the file came from.
+//! This user's key on this machine, and the seals made with it. A valid seal proves that a run of
+//! this user on this machine wrote a journal or record, wherever the file was copied from.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -14,28 +14,28 @@ use super::read::read_own;
 use super::trust::foreign;
 use super::{Error, surroundings};
 
-/// Name of its folder in the folder for state.
+/// Name of the key's folder in the state directory.
 const FOLDER: &str = "hyperexport";
-/// Where root keeps the folder.
+/// Root's state directory.
 const OF_ROOT: &str = "/var/lib";
-/// Name of the file.
+/// File name of the key.
 const NAME: &str = "journal.key";
 /// Length of the key, in bytes.
 const LENGTH: usize = 32;
-/// Bytes of a block of SHA-256.
+/// Block length of SHA-256, in bytes.
 const BLOCK: usize = 64;
-/// Where random bytes come from.
+/// Source of random bytes.
 const RANDOM: &str = "/dev/urandom";
 
-/// The key.
+/// A secret key for HMAC-SHA-256.
 #[derive(Clone)]
 pub struct Key([u8; LENGTH]);
 
 impl Key {
-    /// The key, if this user has one here.
+    /// Reads the key; `None` if this user has none on this machine.
     ///
     /// # Errors
-    /// [`Error`] when it cannot be read, or is not this user's alone.
+    /// [`Error`] if the key cannot be read, or other users could have written it.
     pub fn existing() -> Result<Option<Self>, Error> {
         let path = path()?;
         let Some(bytes) = read_own(&path, LENGTH as u64)? else { return Ok(None) };
@@ -43,10 +43,10 @@ impl Key {
         bytes.try_into().map(|bytes| Some(Self(bytes))).map_err(broken)
     }
 
-    /// The key, made on its first use.
+    /// Reads the key, and creates it on first use.
     ///
     /// # Errors
-    /// [`Error`] when there is no place for it.
+    /// [`Error`] if the key can be neither read nor created.
     pub fn get() -> Result<Self, Error> {
         match Self::existing()? {
             Some(key) => Ok(key),
@@ -72,20 +72,20 @@ impl Key {
         file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
         match file.persist_noclobber(&path) {
             Ok(_) => super::sync_folder(folder).map_err(failed)?,
-            // Another run was faster.
+            // Another run has just created the key.
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(error.error)),
         }
         Self::existing()?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
-    /// The seal of some bytes, in hexadecimal. `use_of` keeps seals of one use from serving
+    /// Seal of `bytes` in hexadecimal. A seal made for one purpose, `use_of`, is invalid for
     /// another.
     pub fn seal(&self, use_of: &str, bytes: &[u8]) -> String {
         Chain::new(self, use_of).seal(bytes)
     }
 
-    /// Whether a seal is that of the bytes.
+    /// Whether `seal` is valid for `bytes` and the purpose `use_of`.
     pub fn holds(&self, use_of: &str, bytes: &[u8], seal: &str) -> bool {
         Chain::new(self, use_of).holds(bytes, seal)
     }
@@ -96,22 +96,23 @@ fn path() -> Result<PathBuf, Error> {
     let known = || User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
     let base = match around.state_home {
         Some(base) => base,
-        // Not in the home that `sudo` may have left in the environment.
+        // Not in the home folder of `HOME`, which `sudo` may have left unchanged.
         None if geteuid().is_root() => OF_ROOT.into(),
         None => around.home.or_else(known).ok_or(Error::NoHome)?.join(".local/state"),
     };
     Ok(base.join(FOLDER).join(NAME))
 }
 
-/// Seals one text after the other, each together with all before it: none can be left out or moved.
+/// Seals texts one after another, each together with all before it, so that none can be omitted or
+/// moved.
 pub struct Chain {
     so_far: Hmac<Sha256>,
 }
 
 impl Chain {
-    /// A chain without a text.
+    /// An empty chain for the purpose `use_of`.
     pub fn new(key: &Key, use_of: &str) -> Self {
-        // HMAC fills a key that is shorter than a block with zeros (RFC 2104).
+        // HMAC pads a key that is shorter than a block with zeros (RFC 2104).
         let mut block = [0; BLOCK];
         block[..LENGTH].copy_from_slice(&key.0);
         let mut so_far = <Hmac<Sha256> as KeyInit>::new(&block.into());
@@ -120,27 +121,27 @@ impl Chain {
         Self { so_far }
     }
 
-    /// Adds a text and returns its seal.
+    /// Adds a text and returns its seal in hexadecimal.
     pub fn seal(&mut self, text: &[u8]) -> String {
         let seal = self.add(text).finalize().into_bytes();
         seal.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Adds a text, and says whether `seal` is that of it.
+    /// Adds a text, and checks whether `seal` is its valid seal.
     pub fn holds(&mut self, text: &[u8], seal: &str) -> bool {
         let sum = self.add(text);
         bytes(seal).is_some_and(|bytes| sum.verify_slice(&bytes).is_ok())
     }
 
     fn add(&mut self, text: &[u8]) -> Hmac<Sha256> {
-        // With its length, so that two texts are never taken for one.
+        // With its length, so that two texts cannot be confused with one.
         self.so_far.update(&(text.len() as u64).to_le_bytes());
         self.so_far.update(text);
         self.so_far.clone()
     }
 }
 
-/// The bytes of a number in hexadecimal.
+/// Bytes of a hexadecimal number.
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

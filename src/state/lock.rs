@@ -1,27 +1,27 @@
-//! Locks of files that may be removed by an earlier owner.
+//! Locks of files that a previous owner may have removed.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What became of a lock.
+/// Result of locking a file.
 #[derive(Debug)]
 pub enum Locked {
-    /// The file, which is locked and still has its name.
+    /// The file is locked and still has its name.
     Ours(File),
-    /// The file, where the file system knows no locks.
+    /// The file is open, but its file system does not support locks.
     Unlocked(File),
     /// Another process holds the lock.
     Busy,
-    /// There is no such file.
+    /// The file does not exist.
     Gone,
 }
 
-/// Whether an open file is the one that has the name.
+/// Whether `path` still names the open file.
 ///
 /// # Errors
-/// What the file system says.
+/// Error of the file system.
 pub fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match path.symlink_metadata() {
@@ -31,10 +31,10 @@ pub fn has_name(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes the renames in a folder last.
+/// Syncs a folder, so that renames in it survive a power failure.
 ///
 /// # Errors
-/// What the file system says.
+/// Error of the file system.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }

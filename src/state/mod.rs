@@ -1,16 +1,16 @@
-//! Whose state a file is. What steers a run from a folder of the user's (journals, records,
-//! markers, plans) is read here and nowhere else:
+//! Trusted reading of state. Files in the user's folders that control a run (journals, records,
+//! markers, plans) are read only here:
 //!
 //! ```text
 //!   read_small   a file that the user names: a regular file, up to a limit
-//!   read_own     state of ours: also no link, of this user or root, and nobody else may write it
-//!   Folder       a folder with such state by its descriptor: the one that a run has claimed
-//!   in_time      for all that looks: a file system that does not answer ends the run with an error
-//!   Key          what journals and records are sealed with; it stays below the state directory
+//!   read_own     our own state: no link, owned by this user or root, writable by nobody else
+//!   Folder       an open folder with such state, such as the one that a run has locked
+//!   in_time      a timeout for all reads, for a file system that does not answer
+//!   Key          the key that seals journals and records, stored in the state directory
 //! ```
 //!
-//! Ownership alone does not prove anything: what root unpacks belongs to root. So whatever leads to
-//! acts carries a seal, too.
+//! Ownership alone proves nothing: files that root unpacks belong to root. Files that lead to
+//! changes are therefore sealed, too.
 
 mod answer;
 mod folder;
@@ -33,23 +33,23 @@ use std::time::Duration;
 
 use crate::model::Hint;
 
-/// Beginning of the names of work folders in an output directory. The next run there removes them.
+/// Prefix of work folders in an output directory. The next run there removes them.
 pub const WORK_PREFIX: &str = ".hyperexport-work-";
 
-/// What the environment says about this user.
+/// What the environment says about the user who runs this process.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
-    /// Folder for the state of programs: `XDG_STATE_HOME`. None for the usual place.
+    /// State directory of `XDG_STATE_HOME`; `None` for the default.
     pub state_home: Option<PathBuf>,
-    /// The home folder of the user, if `HOME` names it.
+    /// Home folder of the user, from `HOME`.
     pub home: Option<PathBuf>,
-    /// Who called sudo to run this process: that user may name any program for it to run.
+    /// User ID of the caller of sudo, who may let this process run any program.
     pub invoker: Option<u32>,
 }
 
 static SURROUNDINGS: OnceLock<Surroundings> = OnceLock::new();
 
-/// Says once, before anything is read, what the environment tells.
+/// Sets the surroundings once, before any state is read.
 pub fn begin(surroundings: Surroundings) {
     if SURROUNDINGS.set(surroundings).is_err() {
         tracing::debug!("the surroundings are known already");
@@ -60,58 +60,58 @@ fn surroundings() -> Surroundings {
     SURROUNDINGS.get().cloned().unwrap_or_default()
 }
 
-/// Why a file is not read, or not believed.
+/// Why a file was not read, or is not trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The file system refused.
+    /// The file could not be opened or read.
     #[error("reading {}", path.display())]
     Read {
-        /// The file.
+        /// File or folder that was read.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It is a link, a device, a pipe or the like.
+    /// The path names a link, a device, a pipe or the like.
     #[error("{} is not a regular file{}", path.display(), if *link { ": it is a symbolic link" } else { "" })]
     NoFile {
-        /// The file.
+        /// Path that is not a regular file.
         path: PathBuf,
         /// Whether it is a symbolic link.
         link: bool,
     },
-    /// It is larger than anything of its kind.
+    /// The file exceeds the limit for its kind.
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge {
-        /// The file.
+        /// File that is too large.
         path: PathBuf,
-        /// The limit.
+        /// Limit in bytes.
         limit: u64,
     },
-    /// The file system does not answer, as NFS whose server is gone.
+    /// The file system does not answer, such as NFS with an unreachable server.
     #[error("reading {}: the file system has not answered for {} s", path.display(), after.as_secs())]
     NoAnswer {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// How long.
+        /// Time that the caller waited.
         after: Duration,
     },
-    /// Somebody else could have written it.
+    /// Another user could have written the file.
     #[error("{} is not trusted: {why}", path.display())]
     Distrusted {
-        /// The file.
+        /// File that is not trusted.
         path: PathBuf,
-        /// Who could.
+        /// Clause that names who could have written the file, and why.
         why: String,
     },
-    /// There is no key to seal journals with.
+    /// The key that seals journals could not be created.
     #[error("creating the key that seals journals, {}", path.display())]
     Key {
-        /// The key.
+        /// File of the key.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// Nobody knows where this user keeps state.
+    /// This user has no known home folder to store state in.
     #[error("this user has no home folder for the key that seals journals")]
     NoHome,
 }
@@ -140,7 +140,7 @@ impl Hint for Error {
 }
 
 impl Error {
-    /// Whether there is no such file, nor the folder that it would lie in.
+    /// Whether the file, or the folder of the file, does not exist.
     pub fn is_absence(&self) -> bool {
         use io::ErrorKind::{NotADirectory, NotFound};
         matches!(self, Self::Read { source, .. } if [NotFound, NotADirectory].contains(&source.kind()))

@@ -1,4 +1,4 @@
-//! Reads small files: never more than a limit, and never from what would block or has no end.
+//! Reads small files: never beyond a limit, and never from a file that blocks or is endless.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -11,8 +11,8 @@ use super::answer::in_time;
 use super::folder::parted;
 use super::{Error, Folder, How};
 
-/// The bytes of a file that the user names: a regular file of at most `limit` bytes, also by a
-/// link.
+/// Content of a file that the user names: a regular file, or a link to one, of at most `limit`
+/// bytes.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::NoFile`], [`Error::TooLarge`], [`Error::NoAnswer`].
@@ -20,7 +20,7 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     let wanted = path.to_owned();
     in_time(path, move || {
         let path = wanted.as_path();
-        // A pipe without a writer blocks anyone who opens it otherwise.
+        // Opening a pipe without a writer would block otherwise.
         let opened = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
         let file = opened.map_err(Error::read(path))?;
         if !file.metadata().map_err(Error::read(path))?.is_file() {
@@ -30,8 +30,8 @@ pub fn read_small(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// The same where the file may be a pipe that a shell has made for the output of a program, as of a
-/// secret. Waits for its writer.
+/// As [`read_small`], but the file may also be a pipe of a shell's process substitution, for
+/// instance with a secret. Waits for the writer.
 ///
 /// # Errors
 /// As [`read_small`].
@@ -44,7 +44,7 @@ pub fn read_piped(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     read_from(&file, path, limit)
 }
 
-/// Opens a file of our own state for reading; `None` where there is none.
+/// Opens a file of our own state for reading; `None` if it does not exist.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::NoFile`], [`Error::Distrusted`].
@@ -55,7 +55,7 @@ pub fn open_own(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// The folder of a file, held by its descriptor; `None` where there is no such folder.
+/// Opened folder and name of a file; `None` if the folder does not exist.
 fn of(path: &Path) -> Result<Option<(Folder, &str)>, Error> {
     let parts = parted(path).ok_or(ErrorKind::InvalidInput);
     let (folder, name) = parts.map_err(|kind| Error::read(path)(kind.into()))?;
@@ -66,7 +66,7 @@ fn of(path: &Path) -> Result<Option<(Folder, &str)>, Error> {
     }
 }
 
-/// The bytes of a file of our own state, at most `limit`; `None` where there is none.
+/// Content of a file of our own state, at most `limit` bytes; `None` if it does not exist.
 ///
 /// # Errors
 /// As [`open_own`]; [`Error::TooLarge`].
@@ -77,7 +77,7 @@ pub fn read_own(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-/// What is left of an open file, at most `limit` bytes.
+/// Reads an open file from its position to its end, at most `limit` bytes.
 ///
 /// # Errors
 /// [`Error::Read`], [`Error::TooLarge`].

@@ -1,4 +1,4 @@
-//! Who else could have written a file or a folder.
+//! Checks which other users could have written a file or a folder.
 
 use std::fs::{self, DirBuilder, Metadata};
 use std::io;
@@ -9,19 +9,19 @@ use nix::unistd::{Gid, Group, Uid, getegid, geteuid};
 
 use super::surroundings;
 
-/// How many links lead to a path at most, as Linux has it.
+/// Most symbolic links in a path, as in Linux.
 const MOST_LINKS: u32 = 40;
 
-/// Whether there is a folder at `path`. A link to one is none: what lies there is nobody's to take
-/// for ours.
+/// Whether `path` is a folder. A link to a folder does not count, since another user may have made
+/// the link.
 pub fn is_folder(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Makes a folder for state, for its owner alone, unless it is there.
+/// Creates a folder for state, accessible only to its owner, unless it exists.
 ///
 /// # Errors
-/// What the file system says, also where a link or a file is in its place.
+/// Error of the file system; [`io::ErrorKind::AlreadyExists`] if `path` is a link or a file.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder(path) => Ok(()),
@@ -29,15 +29,15 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Who else could have written `path`: the file, where a link to it lies, or any folder above
-/// either. `None` when nobody but root and this user could.
+/// Who else could have written `path`, a link in it, or a folder above either. `None` if only root
+/// and this user could.
 pub fn distrust(path: &Path) -> Option<String> {
     first_distrusted(path, &[geteuid().as_raw(), 0])
 }
 
-/// Who else could change what lies in `folder`, a folder that is there. In a sticky folder above
-/// it, such as /tmp, nobody can replace it; but the folder itself must not be open to others. Who
-/// called sudo counts as this user: sudo lets that user name the programs that run.
+/// Who else could change files in `folder`, which must exist. A sticky folder such as /tmp above
+/// `folder` is accepted, but `folder` itself must not be writable for others. The caller of sudo is
+/// trusted: sudo lets that user name the programs that run.
 pub fn distrust_folder(folder: &Path) -> Option<String> {
     let us: Vec<_> = [geteuid().as_raw(), 0].into_iter().chain(surroundings().invoker).collect();
     match fs::metadata(folder) {
@@ -47,8 +47,8 @@ pub fn distrust_folder(folder: &Path) -> Option<String> {
     .or_else(|| first_distrusted(folder, &us))
 }
 
-/// Whether a folder that others can write to ends what this user does. Root would overwrite files
-/// of anybody's; another user at most their own, and is told.
+/// Whether a folder that others can write to is an error. Root could be made to overwrite anybody's
+/// files; other users risk only their own and are warned.
 pub fn is_fatal() -> bool {
     geteuid().is_root()
 }
@@ -64,8 +64,8 @@ fn first_distrusted(path: &Path, us: &[u32]) -> Option<String> {
     walked.iter().find_map(judged)
 }
 
-/// Whatever is passed on the way to a path, from the root on: each folder, and each link with the
-/// folder that it lies in. A user who can write to one of them can lead the path elsewhere.
+/// Every folder and link that the resolution of a path passes, from the root on. A user who can
+/// write to one of them can redirect the path.
 fn walk(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
     let path = std::path::absolute(path)?;
     let names = |path: &Path| -> Vec<PathBuf> {
@@ -97,13 +97,13 @@ fn walk(path: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
     Ok(walked)
 }
 
-/// Judges one file or folder. In a sticky folder such as /tmp others cannot replace what is not
-/// theirs, so there only the owner counts.
+/// Checks one file or folder. In a sticky folder such as /tmp others cannot replace files of this
+/// user, so only the owner is checked.
 fn others_could_write(found: &Metadata, us: &[u32]) -> Option<String> {
     if let Some(why) = owned_by_others(found, us) {
         return Some(why);
     }
-    // What a link holds cannot be changed, whatever its mode says.
+    // The target of a link cannot be changed, whatever the link's mode.
     if found.is_symlink() {
         return None;
     }
@@ -113,8 +113,7 @@ fn others_could_write(found: &Metadata, us: &[u32]) -> Option<String> {
     open_to_others(found)
 }
 
-/// Judges a file of our own state: it belongs to this user or to root, and nobody else can write
-/// it.
+/// Checks a file of our own state: this user or root must own it, and nobody else may write it.
 pub(super) fn foreign(found: &Metadata) -> Option<String> {
     owned_by_others(found, &[geteuid().as_raw(), 0]).or_else(|| open_to_others(found))
 }
@@ -123,7 +122,7 @@ fn owned_by_others(found: &Metadata, us: &[u32]) -> Option<String> {
     (!us.contains(&found.uid())).then(|| format!("belongs to user {}", found.uid()))
 }
 
-/// Root's group counts as root, and a group without another member as its user.
+/// Write access of group root, or of a group whose only member is this user, is accepted.
 pub(super) fn open_to_others(found: &Metadata) -> Option<String> {
     let mode = found.mode();
     if mode & 0o002 != 0 {
@@ -135,7 +134,7 @@ pub(super) fn open_to_others(found: &Metadata) -> Option<String> {
     None
 }
 
-/// Whether a group is this user's own, as most systems make one for each user.
+/// Whether a group is this user's private group, as most systems create for each user.
 fn is_private(gid: u32) -> bool {
     if getegid() != Gid::from_raw(gid) || geteuid() == Uid::from_raw(0) {
         return false;
@@ -185,7 +184,7 @@ mod tests {
         symlink("round", start.path().join("round")).expect("linked");
         assert!(distrust(&start.path().join("round")).is_some());
         if geteuid().is_root() {
-            // In a sticky folder its owner can replace a link.
+            // The owner of a link in a sticky folder can replace that link.
             let link = start.path().join("near");
             std::os::unix::fs::lchown(&link, Some(12345), None).expect("chown");
             assert!(distrust_folder(&link).is_some());

@@ -1,4 +1,4 @@
-//! Manual pages as mandoc reads them, and completions as their shells use them.
+//! Manual pages rendered by mandoc, and completions executed by their shells.
 #![allow(clippy::print_stdout, reason = "a skipped test prints its reason")]
 
 use std::path::Path;
@@ -19,7 +19,7 @@ fn has(program: &str) -> bool {
     found
 }
 
-/// A command that finds the tested program by its name, as a shell does.
+/// A command that finds the tested program by name, as a shell does.
 fn shell(program: &str) -> Command {
     let binary = Path::new(env!("CARGO_BIN_EXE_hyperexport"));
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -31,7 +31,7 @@ fn shell(program: &str) -> Command {
     command
 }
 
-/// The script of a shell, in a folder of its own.
+/// Completion script of a shell, in its own folder.
 fn script(shell: &str, name: &str) -> TempDir {
     let output = hyperexport(&["completions", shell]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
@@ -45,7 +45,7 @@ fn assert_accepted(output: &Output) {
     assert_eq!(stderr(output), "");
 }
 
-/// A page as it is read: mandoc prints bold letters as a letter, a backspace and the letter.
+/// Readable text of a page: mandoc prints bold letters as a letter, a backspace and the letter.
 fn without_overstrikes(page: &str) -> String {
     page.chars().fold(String::new(), |mut text, c| {
         if c == '\u{8}' {
@@ -57,7 +57,7 @@ fn without_overstrikes(page: &str) -> String {
     })
 }
 
-/// Both flags that begin so, and no other.
+/// Asserts that exactly the two matching flags are offered.
 fn assert_completed(output: &Output) {
     let text = stdout(output);
     let flags: Vec<_> =
@@ -117,7 +117,7 @@ fn bash_completes_a_flag() {
     assert_completed(&shell("bash").args(bash).arg(&script).output().expect("bash runs"));
 }
 
-/// zsh loads the script from its function path at the first completion.
+/// zsh loads the script from its function path upon the first completion.
 #[test]
 fn zsh_completes_a_flag_at_the_first_call() {
     if !has("zsh") {
@@ -126,7 +126,7 @@ fn zsh_completes_a_flag_at_the_first_call() {
     let folder = script("zsh", "_hyperexport");
     let script = folder.path().join("_hyperexport");
     assert_accepted(&shell("zsh").arg("-n").arg(&script).output().expect("zsh runs"));
-    // zsh's own function gets the name of an array of candidates.
+    // zsh passes the name of an array of candidates to its own function.
     let asks = "compdef() { : }
         _describe() { for it; do [[ ${(Pt)it} == array* ]] && print -rl -- \"${(@P)it}\"; done }
         fpath=($1 $fpath); autoload -Uz _hyperexport
@@ -157,7 +157,7 @@ fn fish_completes_a_flag() {
     assert_completed(&fish().args(["-c", &asks]).output().expect("fish runs"));
 }
 
-/// A person is typing: an unreachable libvirt costs two seconds at most, and prints nothing.
+/// The user is typing: an unreachable libvirt may cost at most two seconds and prints nothing.
 #[test]
 fn a_completion_that_finds_nothing_is_silent() {
     let uri = "qemu+unix:///system?socket=/nonexistent/socket";

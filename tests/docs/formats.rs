@@ -1,4 +1,5 @@
-//! docs/formats.md: its tables of fields are made of docs/schemas, and it names every schema.
+//! docs/formats.md: its tables of fields are generated from docs/schemas, and it names every
+//! schema.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +13,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_slice(&text).expect("JSON")
 }
 
-/// A line for each field at the top of a format.
+/// A table row for each top-level field of a format.
 fn table(schema: &Value) -> String {
     let mut table = "| field | present | what it is |\n|---|---|---|\n".to_owned();
     let required = schema["required"].as_array().expect("a list");

@@ -1,15 +1,14 @@
-//! The language of what users read, as far as a machine can tell: errors are statements, contexts
-//! are gerunds, hints begin with a verb, and each thing has the field's word for it. What is read
-//! are the tokens of the sources, so neither a comment nor the way that a literal is wrapped
-//! counts.
+//! Machine-checkable style of the texts for users: errors are statements, contexts are gerunds,
+//! hints begin with a verb, and terms are those of the field. The check reads tokens of the
+//! sources, so comments and the wrapping of literals do not matter.
 
 use std::fs;
 use std::path::Path;
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// Verbs that read as an order where an error begins with them. Words that are nouns as well, such
-/// as `export`, stand in [`NOUNS_TOO`].
+/// Verbs that read as an order at the beginning of an error. Words that are also nouns, such as
+/// `export`, are in [`NOUNS_TOO`].
 const ORDERS: &[&str] = &[
     "abort",
     "add",
@@ -118,14 +117,14 @@ const ORDERS: &[&str] = &[
     "write",
 ];
 
-/// Words that are orders only where an object follows.
+/// Words that are orders only before an object.
 const NOUNS_TOO: &[&str] =
     &["download", "export", "format", "import", "log", "plan", "snapshot", "upload"];
 
 /// How an object begins.
 const OBJECTS: &[&str] = &["{", "'", "a ", "all ", "an ", "its ", "of the ", "the ", "what "];
 
-/// What a hint begins with.
+/// Words that may begin a hint.
 const ADVICE: &[&str] = &[
     "add",
     "allow",
@@ -182,7 +181,7 @@ const ADVICE: &[&str] = &[
     "write",
 ];
 
-/// Words of the "not" column of the style that a machine can tell, with those to say instead.
+/// Words of the style's "not" column that can be detected, each with its replacement.
 const NOT: &[(&str, &str)] = &[
     ("badly", "failed"),
     ("cannot be meant", "usage error"),
@@ -208,27 +207,27 @@ const NOT: &[(&str, &str)] = &[
     ("whole", "complete"),
 ];
 
-/// Functions and fields that take a context: what was being done.
+/// Functions and fields whose text is a context: the activity during which an error occurred.
 const CONTEXTS: &[&str] =
     &["act", "action", "call", "child_error", "context", "doing", "file", "io", "with_context"];
 
-/// Modules of tests are no language of the program's.
+/// Test modules, whose texts users never see.
 const TESTS: &[&str] = &["tests", "played", "fixture"];
 
-/// What a text is.
+/// Kind of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `#[error("…")]`.
     Error,
-    /// What was being done when something failed.
+    /// Activity during which an error occurred.
     Context,
-    /// What to do about it.
+    /// Suggestion to the user.
     Hint,
-    /// The help of a flag, or of a warning.
+    /// Help of a flag or a warning.
     Help,
 }
 
-/// A text with its line.
+/// A text and its line.
 #[derive(Debug)]
 struct Text {
     kind: Kind,
@@ -236,7 +235,7 @@ struct Text {
     text: String,
 }
 
-/// What is wrong with a text.
+/// Fault of a text, if any.
 fn fault(kind: Kind, text: &str) -> Option<String> {
     let word = text.split([' ', ':']).next().unwrap_or_default();
     let rest = text.get(word.len()..).unwrap_or_default().trim_start();
@@ -264,8 +263,8 @@ fn fault(kind: Kind, text: &str) -> Option<String> {
     not.map(|(not, say)| format!("'{not}': say '{say}'"))
 }
 
-/// The words of a text alone, with a blank between each two. Names of files, options and commands
-/// are left out, and what is put in.
+/// Only the words of a text, separated by blanks. File names, options, commands and placeholders
+/// are omitted.
 fn plain(text: &str) -> String {
     let words = text.split_whitespace();
     let of_speech =
@@ -275,7 +274,7 @@ fn plain(text: &str) -> String {
     trimmed.collect::<Vec<_>>().join(" ")
 }
 
-/// The texts of a source.
+/// Texts of a source file.
 fn texts(source: &str) -> Vec<Text> {
     let tokens: TokenStream = source.parse().expect("Rust");
     let mut found = Vec::new();
@@ -312,7 +311,7 @@ fn collect(tokens: TokenStream, in_hint: bool, found: &mut Vec<Text>) {
                 }
             }
             TokenTree::Punct(punct) if punct.as_char() == '#' => {
-                // An attribute, or a doc comment, which is one.
+                // An attribute, including doc comments.
                 if let Some(TokenTree::Group(group)) = tokens.get(at) {
                     found.extend(of_attribute(group.stream()));
                     at += 1;
@@ -323,7 +322,7 @@ fn collect(tokens: TokenStream, in_hint: bool, found: &mut Vec<Text>) {
                 let line = literal.span().start().line;
                 found.extend(text.map(|text| of(Kind::Hint, (line, text))));
             }
-            // What is looked for in the words of others is no text.
+            // A pattern searched in other programs' output is no text.
             TokenTree::Group(group) => {
                 let before = at.checked_sub(2).and_then(|at| tokens.get(at));
                 let is_search = before.is_some_and(|token| {
@@ -350,7 +349,7 @@ fn is_hint(token: &TokenTree) -> bool {
     name == "hint" || name == "remedy" || name.starts_with("hint_of") || name.ends_with("_hint")
 }
 
-/// The end of a function's signature.
+/// Whether a token ends a function's signature.
 fn is_end(token: &TokenTree) -> bool {
     match token {
         TokenTree::Group(group) => group.delimiter() == Delimiter::Brace,
@@ -359,7 +358,7 @@ fn is_end(token: &TokenTree) -> bool {
     }
 }
 
-/// The literal that follows `=`, also as that of a `format!`.
+/// Literal after `=`, also as that of a `format!`.
 fn first(tokens: &[TokenTree]) -> Option<(usize, String)> {
     match tokens {
         [TokenTree::Punct(is), rest @ ..] if is.as_char() == '=' => literal(rest),
@@ -367,7 +366,7 @@ fn first(tokens: &[TokenTree]) -> Option<(usize, String)> {
     }
 }
 
-/// The literal that is the first argument of a call, or the value of a field.
+/// Literal that is the first argument of a call, or the value of a field.
 fn argument(tokens: &[TokenTree]) -> Option<(usize, String)> {
     match tokens {
         [TokenTree::Group(group), ..] if group.delimiter() == Delimiter::Parenthesis => {
@@ -379,7 +378,7 @@ fn argument(tokens: &[TokenTree]) -> Option<(usize, String)> {
     }
 }
 
-/// A literal at the beginning, or in a `format!` there.
+/// Literal at the beginning, also in a `format!`.
 fn literal(tokens: &[TokenTree]) -> Option<(usize, String)> {
     match tokens {
         [TokenTree::Literal(literal), ..] => {
@@ -396,7 +395,7 @@ fn literal(tokens: &[TokenTree]) -> Option<(usize, String)> {
     }
 }
 
-/// `error("…")` and `doc = "…"`.
+/// Text of `error("…")` or `doc = "…"`.
 fn of_attribute(tokens: TokenStream) -> Option<Text> {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     match &tokens[..] {
@@ -411,7 +410,7 @@ fn of_attribute(tokens: TokenStream) -> Option<Text> {
     }
 }
 
-/// The content of a literal of text, with a blank for each line that is wrapped.
+/// Content of a string literal, with a blank for each wrapped line.
 fn unquoted(literal: &str) -> Option<String> {
     let text = literal.strip_prefix('"')?.strip_suffix('"')?;
     let mut parts = text.split("\\\n").map(str::trim_start);
@@ -420,7 +419,7 @@ fn unquoted(literal: &str) -> Option<String> {
     Some(whole.replace("\\\"", "\""))
 }
 
-/// Every source below `src/`, by its path there.
+/// All sources below `src/`, with their relative paths.
 fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).expect("a folder") {
@@ -445,12 +444,12 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
-/// Whether doc comments there are the help of flags.
+/// Whether doc comments of a file are the help of flags.
 fn is_help(path: &str) -> bool {
     path.starts_with("settings/") && path != "settings/mod.rs"
 }
 
-/// The faults of a source, one line each.
+/// Faults of a source file, one per line.
 fn faults(path: &str, source: &str) -> Vec<String> {
     let texts = texts(source).into_iter().filter(|text| text.kind != Kind::Help || is_help(path));
     let faults = texts.filter_map(|Text { kind, line, text }| {
@@ -464,7 +463,7 @@ fn errors_hints_and_help_keep_the_style() {
     let sources = sources();
     let found: Vec<_> = sources.iter().flat_map(|(path, text)| faults(path, text)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
-    // Of each kind there are many: a reader that finds none would find no fault either.
+    // Each kind occurs often: a reader that finds no text would also find no fault.
     let all: Vec<_> = sources.iter().flat_map(|(_, text)| texts(text)).collect();
     for (kind, least) in
         [(Kind::Error, 200), (Kind::Context, 150), (Kind::Hint, 100), (Kind::Help, 1000)]
@@ -481,7 +480,7 @@ fn warnings_keep_the_style() {
             assert_eq!(fault(Kind::Help, text), None, "{code}: {text}");
             assert!(!text.is_empty() && !text.ends_with('.'), "{code}: {text}");
         }
-        // What it means may begin with the name of a program.
+        // The meaning may begin with the name of a program.
         assert!(code.remedy().starts_with(|c: char| c.is_uppercase()), "{code}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the program says and what docs/ say of it: the language of errors, hints and help, and the
-//! pages that are made of the code. `UPDATE_GOLDEN=1 cargo test --test docs` makes those anew.
+//! The program's texts and docs/: the style of errors, hints and help, and the pages that are
+//! generated from the code. `UPDATE_GOLDEN=1 cargo test --test docs` regenerates those.
 
 mod formats;
 mod language;
@@ -8,12 +8,12 @@ mod warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The path of a file of the repository.
+/// Absolute path of a file of the repository.
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Compares a page with what it is made of.
+/// Compares a page with its generated content.
 fn assert_golden(name: &str, found: &str) {
     let path = path(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

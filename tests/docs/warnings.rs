@@ -1,4 +1,4 @@
-//! docs/warnings.md is made of the codes.
+//! docs/warnings.md is generated from the warning codes.
 
 use std::fmt::Write as _;
 

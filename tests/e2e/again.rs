@@ -1,5 +1,5 @@
-//! The next command into the same folder: what is there and still true is reused, what is missing
-//! is done, and disks that are older than their VM are never taken for it.
+//! A further run in the same folder: valid results are reused, missing ones are made, and disks
+//! that are older than their VM are never reused.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 
-/// A conversion of disks without an operating system, from whole VMDKs.
+/// A conversion of disks without an operating system, from complete VMDKs.
 const CONVERT: [&str; 6] = [
     "--pipeline",
     "--converter",
@@ -34,7 +34,7 @@ fn run(job: &Job, flags: &[&[&str]]) -> Ended {
     job.run("web01", &flags.concat())
 }
 
-/// The code of the first error.
+/// Code of the first error.
 fn refused(ended: &Ended) -> &str {
     ended.json["errors"][0]["code"].as_str().unwrap_or_default()
 }
@@ -53,7 +53,7 @@ fn compression(image: &Path) -> String {
 #[test]
 fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
     let Some(job) = job() else { return };
-    // Without a manifest: its facts stand in the result.
+    // Without a manifest, the VM's details are in the result.
     run(&job, &[]).expect(0);
     assert_eq!(job.files(), ["disk-0.vmdk", "result.json"]);
     assert_nothing_to_do(&run(&job, &[]).expect(0));
@@ -78,17 +78,17 @@ fn stages_that_are_missing_are_done_and_those_that_are_there_are_kept() {
     assert_same_disk((source(&job), "raw"), (&job.file("web01.qcow2"), "qcow2"));
     assert_eq!(job.manifest()["pipeline"]["convert"]["enabled"], true, "it tells what was asked");
     assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
-    // A default that is typed out, and a check that changes nothing.
+    // An explicit default, and a check that changes nothing.
     let same = ["--compress-level", "3", "--pipeline-validate=false"];
     assert_nothing_to_do(&run(&job, &[&CONVERT, &same]).expect(0));
 
-    // What the export alone asks for is there, too, and nothing is forgotten by it.
+    // The results of a mere export exist too, and reusing them discards nothing.
     assert_nothing_to_do(&run(&job, &[&["--manifest"]]).expect(0));
     let ovf = ["--format", "ovf", "--manifest"];
     let ended = run(&job, &[&ovf]).expect(0);
     assert_eq!((ended.stage("export"), ended.stage("package")), ("kept", "done"));
     assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
-    // Of a package of which a part is gone, too.
+    // Also for a package of which a part is missing.
     std::fs::remove_file(job.file("web01.mf")).expect("removed");
     let ended = run(&job, &[&ovf]).expect(0);
     assert_eq!(ended.stage("package"), "done", "{}", ended.stdout);
@@ -177,14 +177,14 @@ fn another_conversion_is_done_again_from_the_export() {
     assert_nothing_to_do(&run(&job, &[&CONVERT, &zlib]).expect(0));
     assert!(!job.files().iter().any(|name| name.starts_with('.')), "{:?}", job.files());
 
-    // One that fails leaves the old one.
+    // A failed run leaves the old result in place.
     let late = ["--pipeline-timeout", "1ms"];
     let ended = run(&job, &[&CONVERT, &late]).expect(0);
     assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
     assert!(!ended.stdout.contains(".hyperexport-fresh"), "{}", ended.stdout);
     assert_eq!(compression(&job.file("web01.qcow2")), "compression type: zlib");
 
-    // Nor is one that somebody has written to replaced.
+    // Nor is a result replaced that has been modified.
     std::fs::OpenOptions::new()
         .append(true)
         .open(job.file("web01.qcow2"))
@@ -280,7 +280,7 @@ fn a_fresh_export_that_fails_or_is_killed_leaves_the_old_one() {
     job.expire();
     assert_eq!(old(&job), result, "the old export was touched");
 
-    // Without --fresh the old one serves; what was left of the new one goes.
+    // Without --fresh the old result is reused, and the rest of the new one is removed.
     assert_nothing_to_do(&run(&job, &[&CONVERT]).expect(0));
     assert_eq!((job.files(), old(&job)), (files.clone(), result.clone()));
     run(&job, &[&CONVERT, &["--fresh"]]).expect(0);
@@ -295,7 +295,7 @@ fn kills_at_any_moment_of_a_fresh_export_leave_one_that_serves() {
     for round in 0..14 {
         let mut child = job.start("web01", &[&CONVERT[..], &["--fresh"]].concat());
         std::thread::sleep(Duration::from_millis(60 * round));
-        // It may have come to its end.
+        // The run may have ended already.
         drop(child.kill());
         child.wait().expect("it is dead");
         job.expire();
@@ -314,7 +314,7 @@ fn a_snapshot_is_reused_with_a_word_and_never_started() {
     let names = Names::new();
     let name = names.name("vm");
     let target = ["--libvirt", "--libvirt-start", "--libvirt-name", &name];
-    // Known before the first byte.
+    // Detected before the first byte is downloaded.
     let ended = run(&job, &[&CONVERT, &target, &["--snapshot"]]).expect(4);
     assert_eq!(refused(&ended), "snapshot-and-start", "{}", ended.stderr);
     ended.said("--power-off");
@@ -330,18 +330,18 @@ fn a_snapshot_is_reused_with_a_word_and_never_started() {
     let ended = run(&job, &[&["--manifest", "--snapshot"]]).expect(0);
     assert_eq!(ended.json["export"]["state"]["snapshot"], true, "{}", ended.stdout);
     assert_eq!(ended.json["source"]["power"], "on", "{}", ended.stdout);
-    // A conversion needs no state of now, and the VM may go on.
+    // A conversion does not need current data, and the VM may keep running.
     let ended = run(&job, &[&CONVERT]).expect(0);
     assert_eq!(ended.codes()[0], "snapshot-export-reused");
     ended.said("while web01 ran: what it has written since is not on them");
     ended.said("it is on now, started 20");
-    // But who wants it switched off wants its disks after that.
+    // But a request to power the VM off also requires its disks from after that.
     let ended = run(&job, &[&CONVERT, &["--power-off"]]).expect(4);
     assert_eq!(refused(&ended), "stale-export", "{}", ended.stderr);
     ended.said("--fresh");
     assert!(job.state()["calls"]["ShutdownGuest"].is_null(), "it was shut down");
     if libvirtd::available() {
-        // A copy beside its source is no cutover.
+        // A copy besides the running source is no cutover.
         let copy = ["--allow-running-source", "--snapshot", "--dry-run"];
         run(&job, &[&CONVERT, &target, &copy]).expect(0);
     }
@@ -390,7 +390,7 @@ fn a_folder_of_an_earlier_version_still_serves() {
     let ended = run(&job, &[&CONVERT]).expect(0);
     assert_nothing_to_do(&ended);
     assert_eq!(ended.codes(), ["export-state-unknown", "conversion-unrecorded"]);
-    // The server says when the VM was changed last.
+    // The server reports when the VM was last changed.
     job.power("web01", true);
     job.power("web01", false);
     let ended = run(&job, &[&CONVERT]).expect(4);
@@ -411,7 +411,7 @@ fn copies_that_were_deleted_are_not_missed_where_the_next_stage_is_there() {
     let ended = run(&job, &[&["--manifest"]]).expect(4);
     assert_eq!(refused(&ended), "export-incomplete", "{}", ended.stderr);
 
-    // Where nothing is left of it, it is made again.
+    // If no part of the result is left, it is made again.
     std::fs::remove_file(job.file("web01.qcow2")).expect("removed");
     let ended = run(&job, &[&CONVERT]).expect(0);
     assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("done", "done"));
@@ -468,7 +468,7 @@ fn files_that_were_written_to_since_are_another_source() {
     assert_same_disk((&disk, "raw"), (&output.join("disk.qcow2"), "qcow2"));
 }
 
-/// A conversion of the files at `source` into `output`.
+/// Converts the files at `source` into `output`.
 fn of_files(source: &Path, output: &Path, more: &[&str]) -> Ended {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_hyperexport"));
     command.arg("--source").arg(source).arg("--output").arg(output).args(&CONVERT[..5]);
@@ -527,7 +527,7 @@ fn a_file_of_the_user_under_a_name_of_ours_stops_later_runs_too() {
     run(&job, &[&CONVERT]).expect(0);
 }
 
-/// As a run leaves its folder that is killed after the manifest and before the result.
+/// State of a folder after a kill between the manifest and the result.
 fn kill_before_the_result(job: &Job) {
     let makes = json!({"makes": ["disk-0.vmdk", "manifest.json", "web01.qcow2", "result.json"]});
     std::fs::write(job.file(".hyperexport-run"), format!("\n{makes}\n")).expect("written");
@@ -566,7 +566,7 @@ fn what_a_run_had_done_before_its_import_is_known_by_its_journal() {
     let (disk, output) = (dir.path().join("disk.raw"), dir.path().join("out"));
     raw_disk(&disk, 4, 7);
     of_files(&disk, &output, &[]).expect(0);
-    // As a run leaves its folder that is killed while it defines the domain.
+    // State of a folder after a kill during the definition of the domain.
     let result = output.join("result.json");
     let report = crate::support::job::read_json(&result);
     let head = json!({"uri": "qemu+unix:///system?socket=/no/such", "report": report});
@@ -685,7 +685,7 @@ fn a_manifest_of_the_user_stays() {
 fn a_conversion_whose_fix_failed_is_known_to_the_next_run() {
     let Some(job) = job() else { return };
     run(&job, &[&["--manifest"]]).expect(0);
-    // Of a libguestfs that does not work.
+    // With a broken libguestfs.
     let dir = tempfile::tempdir().expect("a folder");
     let tools = qemu_img_alone(dir.path());
     let guestfish = tools.join("guestfish");
@@ -801,7 +801,7 @@ fn what_an_earlier_version_did_not_record_is_not_compared() {
     let nic = ["--nic", "00:50:56:aa:bb:01@LAN", "--firmware", "efi"];
     let run = |more: &[&str]| of_files(dir.path(), &output, &[&nic[..], more].concat());
     run(&[]).expect(0);
-    // As it was before the flags, the cards and the descriptor's state were recorded.
+    // State from before the flags, the network cards and the descriptor's state were recorded.
     for (name, place) in [("result.json", "/export"), ("manifest.json", "/metadata/hyperexport")] {
         let file = output.join(name);
         let mut json = crate::support::job::read_json(&file);
@@ -872,7 +872,7 @@ fn what_a_killed_run_left_on_another_host_refuses_before_the_export() {
     }
     assert_eq!(job.leases(), 0, "it was exported");
     assert_eq!(noted(), journal);
-    // The host of the run's own target may be there later.
+    // The host of this run's own target may come up later.
     let ended = run(&job, &[&CONVERT, &["--libvirt", "--libvirt-uri", &gone, "--dry-run"]]);
     assert!(ended.expect(0).codes().contains(&"libvirt-unreachable"));
 }

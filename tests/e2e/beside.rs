@@ -1,5 +1,5 @@
-//! Many runs beside each other, against one vCenter and one libvirt: none takes what is another's
-//! for a leftover, and anyone who comes after a kill finds all that the dead have left.
+//! Many concurrent runs against one vCenter and one libvirt. No run removes anything of another
+//! run, and after a kill the next run cleans up everything.
 #![allow(clippy::print_stdout, reason = "at which moments runs were killed")]
 
 use std::path::{Path, PathBuf};
@@ -73,11 +73,11 @@ impl Runs {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hyperexport runs")
     }
 
-    /// Every run is done, its domain is there, and its volume has the bytes of its VM.
+    /// Asserts that every run succeeded, its domain exists, and its volume has the bytes of its VM.
     fn assert_done(&self, round: &str, runs: impl IntoIterator<Item = (usize, Child)>) {
         for (index, child) in runs {
             let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);
-            // A run that was killed after its last step had nothing left to do.
+            // A run that was killed after its last step had no work left.
             let outcome = ended.json["outcome"].as_str().unwrap_or_default();
             assert!(
                 ["done", "already-done"].contains(&outcome),
@@ -94,7 +94,8 @@ impl Runs {
         }
     }
 
-    /// Nothing is left but the results of so many runs of `round`, beside `others` of other rounds.
+    /// Asserts that only the results of the runs of `round` are left, besides `others` of other
+    /// rounds.
     fn assert_nothing_left(&self, round: &str, others: usize) {
         let all = (0..RUNS).map(|index| self.domain(round, index));
         let domains = self.names.domains();
@@ -119,7 +120,7 @@ impl Runs {
     }
 }
 
-/// Trials of other tests come and go; none stays.
+/// Trial domains of other tests may exist for a moment; none may stay.
 fn assert_no_trial_stays() {
     let trials = || -> Vec<String> {
         let domains = libvirtd::connect().list_all_domains(0).expect("lists");
@@ -136,7 +137,7 @@ fn assert_no_trial_stays() {
     }
 }
 
-/// Moments that are others each time: what the runs do at them is not known before.
+/// Random kill times: the runs' state at each is unpredictable.
 fn moments(within: Duration) -> [Duration; KILLED] {
     let mut seed = seed::of_this_run();
     let mut moments = [(); KILLED].map(|()| {
@@ -173,7 +174,7 @@ fn twenty_runs_at_once_end_well_and_so_does_whoever_comes_after_a_kill() {
         child.wait().expect("it is over");
     }
     runs.assert_done("d", living);
-    // What a dead run has leased is free when its session is.
+    // The VM of a dead run's lease is free after its session ends.
     runs.job.expire();
     let again: Vec<_> = (0..KILLED).map(|index| (index, runs.start("d", index))).collect();
     runs.assert_done("d", again);

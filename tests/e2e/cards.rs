@@ -1,4 +1,4 @@
-//! Network cards and their MAC addresses, from the source to the domain: made, described by the
+//! Network cards and their MAC addresses, from the source to the domain: generated, given by the
 //! user, replaced, and in use by another domain.
 
 use crate::support::files::{Desk, Form, Ovf, item, pack, packed};
@@ -13,12 +13,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// `None` where there is no libvirt.
+    /// A bench, or `None` without libvirt.
     fn new() -> Option<Self> {
         libvirtd::available().then(|| Self { desk: Desk::new(), names: Names::new() })
     }
 
-    /// What every run here has: no look into a guest that is not there.
+    /// Flags of every run here: there is no guest to inspect.
     fn convert() -> [&'static str; 5] {
         [
             "--pipeline",
@@ -29,7 +29,7 @@ impl Bench {
         ]
     }
 
-    /// The flags of a target, whose domain is called after `label`.
+    /// Flags of a target, whose domain is named after `label`.
     fn target(&self, label: &str) -> Vec<String> {
         let pool = self.desk.path("pool");
         let (name, pool_name) = (self.names.name(label), self.names.name("pool"));
@@ -37,7 +37,7 @@ impl Bench {
         flags.map(String::from).into_iter().chain([pool.to_str().expect("UTF-8").into()]).collect()
     }
 
-    /// A whole run into the folder `label`.
+    /// A complete migration into the folder `label`.
     fn run(&self, source: &str, label: &str, flags: &[&str]) -> Ended {
         let target = self.target(label);
         let mut args = vec!["--source", source, "--output", label, "--json", "--libvirt"];
@@ -47,7 +47,7 @@ impl Bench {
         self.desk.run(&args)
     }
 
-    /// `define` from the export in the folder `of`.
+    /// Runs `define` for the export in the folder `of`.
     fn define(&self, of: &str, label: &str, flags: &[&str]) -> Ended {
         let (manifest, target) = (format!("{of}/manifest.json"), self.target(label));
         let mut args = vec!["define", "--manifest", &manifest, "--json"];
@@ -60,7 +60,7 @@ impl Bench {
         read_json(&self.desk.path(&format!("{label}/manifest.json")))
     }
 
-    /// The addresses of the manifest, which are those that hyperexport keeps for itself, too.
+    /// MAC addresses of the manifest, asserted to equal those that hyperexport stores for itself.
     fn macs(&self, label: &str) -> Vec<String> {
         let manifest = self.manifest(label);
         let macs = |nics: &Value| -> Vec<String> {
@@ -72,14 +72,14 @@ impl Bench {
         exact
     }
 
-    /// The domain as libvirt has it.
+    /// Domain XML from libvirt.
     fn xml(&self, label: &str) -> String {
         let domain = libvirtd::connect().lookup_domain_by_name(&self.names.name(label));
         domain.expect("defined").xml_desc(0).expect("described")
     }
 }
 
-/// The warnings of a run with this code.
+/// Messages of a run's warnings with this code.
 fn warnings(ended: &Ended, code: &str) -> Vec<String> {
     let all = ended.json["warnings"].as_array().cloned().unwrap_or_default();
     let of_code = all.iter().filter(|warning| warning["code"] == code);
@@ -133,7 +133,7 @@ fn cards_are_what_the_user_describes() {
     for part in [&macs[0], &macs[1], "<model type='vmxnet3'/>", "<model type='pcnet'/>"] {
         assert!(xml.contains(part), "{part} in {xml}");
     }
-    // The manifest knows them, so that `define` alone makes the same.
+    // The manifest contains the cards, so that a separate `define` yields the same.
     bench.define("two", "again", &["--network-map", "LAN=network:default"]).expect(0);
     assert!(bench.xml("again").contains("<model type='pcnet'/>"));
 
@@ -169,7 +169,8 @@ const LAN: &str = "<rasd:Connection>LAN</rasd:Connection>";
 fn a_kept_export_keeps_the_addresses_that_were_made() {
     let Some(bench) = Bench::new() else { return };
     package(&bench.desk, &[LAN, LAN]);
-    // The proof fails, since there is nothing to boot: the domain goes, export and conversion stay.
+    // The boot proof fails, since the disk is empty: the domain is removed, export and conversion
+    // stay.
     let proof = ["--boot-proof", "--boot-proof-timeout", "1s"];
     let first = bench.run("vm.ova", "web", &proof);
     assert_eq!(first.json["outcome"], "partial", "{}\n{}", first.stdout, first.stderr);
@@ -230,7 +231,7 @@ fn a_second_domain_with_the_same_address_is_warned_of_and_gets_another_one() {
     assert!(used.contains(&format!("domain '{first}'")), "{used}");
     assert!(used.contains("00:50:56:aa:ee:02 on network 'default'"), "{used}");
     assert!(used.contains("--new-mac"), "{used}");
-    // The bridge of the network is the same place; another network is not.
+    // The network's bridge is the same segment; another network is not.
     let bridge =
         bench.define("first", "second", &["--dry-run", "--network-map", "*=bridge:virbr0"]);
     assert_eq!(warnings(&bridge, "mac-in-use").len(), 1);
@@ -245,7 +246,7 @@ fn a_second_domain_with_the_same_address_is_warned_of_and_gets_another_one() {
     assert!(warnings(&third, "mac-in-use").is_empty(), "a third one has another: {}", third.stdout);
     assert_eq!(bench.macs("first"), ["00:50:56:aa:ee:02"], "the manifest is the export's");
 
-    // A conversion that has tied the guest's names to the old address.
+    // As if the conversion had bound the guest's interface names to the old address.
     let result = bench.desk.path("first/result.json");
     let mut report = read_json(&result);
     report["converted"] = report["converted"].take();
@@ -272,7 +273,7 @@ fn new_addresses_stand_in_the_manifest_beside_those_that_they_replace() {
     );
     assert!(bench.xml("copy").contains(&mac));
 
-    // The same again is there; without --new-mac the old address would be meant.
+    // The same command is already done; without --new-mac it would request the old address.
     let again = bench.run("disk.raw", "copy", &flags).expect(0);
     assert_eq!(again.json["already_done"], true, "{}", again.stdout);
     let ended = bench.run("disk.raw", "copy", &["--nic", nic]).expect(4);

@@ -1,5 +1,5 @@
-//! A source that was switched off for its export: on again where the run fails, is interrupted or
-//! dies, and never beside its domain.
+//! A source VM that was powered off for its export is powered on again if the run fails, is
+//! interrupted or killed. It never runs besides its domain.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const CONVERT: [&str; 6] = [
     "--libvirt",
 ];
 
-/// What the simulator has of the VM.
+/// The simulator's state of the VM.
 pub fn vm(job: &Job) -> Value {
     job.state()["vms"][0].clone()
 }
@@ -34,7 +34,7 @@ fn returned(ended: &Ended) -> &str {
     ended.json["source"]["returned"].as_str().unwrap_or("nothing")
 }
 
-/// Starts, and waits until the VM is off and its disk arrives.
+/// Starts a run, and waits until the VM is off and bytes of its disk arrive.
 fn in_the_transfer(job: &Job, flags: &[&str]) -> Child {
     job.faults(&json!({"nfc_rate": 300_000}));
     let bytes = || job.state()["nfc_bytes"].as_u64().unwrap_or(0);
@@ -67,7 +67,7 @@ fn a_run_that_fails_powers_its_source_on_again() {
     assert!(!is_on(&job));
 }
 
-/// A mistake in the program itself, which builds for users do not have on request.
+/// An injected panic, which release builds do not support.
 #[test]
 fn a_run_that_breaks_gives_all_back() {
     let Some(job) = Job::of_running() else { return };
@@ -146,7 +146,7 @@ fn a_source_that_cannot_be_powered_on_is_left_to_the_next_run() {
     assert!(is_on(&job));
 }
 
-/// Flags of a domain and a pool of this test alone.
+/// Flags for a unique domain and pool.
 fn target(job: &Job, names: &Names) -> Vec<String> {
     let (name, pool_name) = (names.name("vm"), names.name("pool"));
     let pool = job.dir.path().join(&pool_name);
@@ -168,7 +168,7 @@ fn a_source_is_on_again_after_a_partial_run_unless_its_domain_runs() {
     }
     let Some(job) = Job::of_running() else { return };
     let names = Names::new();
-    // The guest halts at once and shows no prompt: the domain stays, and runs.
+    // The guest halts at once without a prompt: the domain stays, and runs.
     let start = ["--libvirt-start", "--wait-for", "console:never", "--wait-timeout", "1s"];
     let ended = run(&job, &names, &[&["--power-off"], &start[..]].concat()).expect(0);
     assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
@@ -178,7 +178,7 @@ fn a_source_is_on_again_after_a_partial_run_unless_its_domain_runs() {
     let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("there");
     domain.destroy().expect("it ran");
 
-    // Here nothing runs: the proof fails, and the domain is undone.
+    // Here no domain runs: the boot proof fails, and the domain is undone.
     job.power("web01", true);
     let other = Names::new();
     let proof = ["--fresh", "--power-off", "--boot-proof", "--boot-proof-timeout", "1s"];
@@ -195,7 +195,7 @@ fn a_source_that_is_powered_on_before_the_start_has_its_domain_taken_back() {
     let Some(job) = Job::of_running() else { return };
     let names = Names::new();
     job.power("web01", false);
-    // The disk is there, and the source is asked next before the start.
+    // The disk has been exported; the next request to the source is before the start.
     job.faults(&json!({"nfc_rate": 2_000_000}));
     let flags: Vec<_> = target(&job, &names);
     let flags: Vec<_> = CONVERT

@@ -1,4 +1,4 @@
-//! `hyperexport doctor` on the real machine, and on one that has no libvirtd.
+//! `hyperexport doctor` on the real machine, and on a machine without libvirtd.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 fn doctor(uri: &str, flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
     command.args(["doctor", "--json", "--quiet", "--libvirt-uri", uri]).args(flags);
-    // The appliance of the system, as users have it.
+    // The system's appliance, as on users' machines.
     command.env_remove("LIBGUESTFS_PATH");
     command
 }
@@ -21,7 +21,7 @@ fn diagnose(command: &mut Command) -> (Option<i32>, Value) {
     (ended.code, ended.json)
 }
 
-/// Of a machine without libguestfs, whose appliance would take its time.
+/// Runs doctor without libguestfs, whose appliance would be slow.
 fn diagnose_without_libguestfs(mut command: Command) -> (Option<i32>, Value) {
     let dir = tempfile::tempdir().expect("a folder");
     diagnose(command.env("PATH", qemu_img_alone(dir.path())))
@@ -62,7 +62,7 @@ fn a_host_that_can_take_vms_is_well() {
     assert_eq!(pool["health"], "warning", "{pool}");
     assert!(pool["remedy"].as_str().expect("text").contains("setfacl"), "{pool}");
 
-    // What flags name comes first, and fails where it is missing.
+    // Values of flags come first, and a missing one fails.
     let named = ["--libvirt-pool", &good];
     let (code, diagnosis) = diagnose_without_libguestfs(doctor(libvirtd::URI, &named));
     assert_eq!(code, Some(0), "{diagnosis:#}");

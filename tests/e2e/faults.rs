@@ -1,4 +1,4 @@
-//! The export when the source says no, the user stops it, or it is killed.
+//! Exports that the source refuses, the user interrupts, or a signal kills.
 
 use std::io::Read;
 use std::process::Child;
@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-/// A VM with one disk of incompressible data, so that a slow link takes its time.
+/// A VM with one disk of incompressible data, so that a slow connection takes time.
 fn job() -> Option<Job> {
     let dir = tempfile::tempdir().expect("a folder");
     let disk = dir.path().join("0.raw");
@@ -63,7 +63,7 @@ fn every_signal_that_ends_a_run_gives_the_lease_back_and_leaves_nothing() {
     job.assert_exported();
 }
 
-/// A terminal whose connection breaks: `script` makes one, and goes.
+/// A terminal that disconnects: `script` creates it and exits.
 #[test]
 fn a_broken_connection_of_the_terminal_ends_the_run_whatever_hangup_means() {
     let Some(job) = job() else { return };
@@ -99,7 +99,7 @@ fn after_a_kill_the_same_command_succeeds() {
     child.wait().expect("it is dead");
     assert!(!job.file("disk-0.vmdk").exists(), "half a disk carries its final name");
 
-    // The dead run's lease holds the VM until its session is gone.
+    // The dead run's lease locks the VM until its session ends.
     job.faults(&json!({}));
     job.expire();
     job.run("web01", &["--manifest"]).expect(0);
@@ -128,7 +128,7 @@ fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
     assert_eq!((&ended.json["vm"], &ended.json["vm_id"]), (&json!("web01"), &job.moref("web01")));
     assert_eq!((job.leases(), job.output().exists()), (0, false));
 
-    // Nothing in this guest could be told to shut down.
+    // This guest has no VMware Tools, hence no clean shutdown.
     let ended = job.run(&job.sim.vm("web01").moref, &["--power-off"]).expect(4);
     ended.said("--power-off=force");
     assert_eq!(ended.json["errors"][0]["code"], "no-tools", "{}", ended.stdout);
@@ -142,7 +142,7 @@ fn a_running_vm_is_refused_unless_it_may_be_powered_off() {
     assert_eq!(ended.json["source"]["powered_off"], "cut", "{}", ended.stdout);
     assert_eq!(ended.json["export"]["state"]["power"], "off", "{}", ended.stdout);
 
-    // It is off by now, and as it was exported.
+    // The VM is off by now, and unchanged since its export.
     let again = job.run("web01", &["--power-off"]).expect(0);
     assert_eq!(again.json["already_done"], true, "{}", again.stdout);
     assert_eq!(job.leases(), 1);
@@ -155,7 +155,7 @@ fn a_target_that_cannot_take_the_vm_costs_the_source_nothing() {
         let flags = ["--pipeline", "--libvirt", "--libvirt-uri", uri];
         job.run("web01", &[&flags[..], more].concat()).expect(4)
     };
-    // Nothing listens there; the names of `.invalid` never resolve.
+    // No server listens there; names of `.invalid` never resolve.
     let gone = "qemu+tcp://127.0.0.1:1/system";
     let no_name = ["qemu+ssh://hxt.invalid/system", "qemu+tls://hxt.invalid/system"];
     for more in [&["--strict"][..], &["--libvirt-start"], &["--replace", "web01"]] {

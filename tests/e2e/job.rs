@@ -1,5 +1,5 @@
-//! The main job with small disks: what a user meets when all goes well, and when something is
-//! wrong with the libvirt host or hyper2kvm.
+//! The main job with small disks: a successful migration, and faults of the libvirt host or
+//! hyper2kvm.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 
-/// A VM with two small disks that hold no operating system.
+/// A VM with two small disks without an operating system.
 fn job() -> Option<Job> {
     let dir = tempfile::tempdir().expect("a folder");
     let disks: Vec<_> = (0..2)
@@ -31,18 +31,18 @@ fn job() -> Option<Job> {
     Job::new(dir, &inventory, &[])
 }
 
-/// The real hyper2kvm.
+/// Path of the real hyper2kvm.
 fn real() -> Option<PathBuf> {
     hyper2kvm::real()
 }
 
-/// Flags for a conversion that needs no operating system on the disk.
+/// Flags for a conversion of disks without an operating system.
 fn convert(hyper2kvm: &Path) -> Vec<String> {
     let path = hyper2kvm.to_str().expect("UTF-8");
     ["--pipeline", "--pipeline-fix=false", "--hyper2kvm-path", path].map(String::from).to_vec()
 }
 
-/// Flags for a pool and a domain of this test alone.
+/// Flags for a unique pool and domain.
 fn define(job: &Job, names: &Names) -> Vec<String> {
     let pool = job.dir.path().join("pool");
     [
@@ -66,12 +66,12 @@ fn flags(list: &[&str]) -> Vec<String> {
     list.iter().map(|flag| (*flag).to_owned()).collect()
 }
 
-/// The raw content of a disk of the VM.
+/// Raw content of a disk of the VM.
 fn source(job: &Job, disk: usize) -> &Path {
     &job.sim.vm("web01").disks.as_ref().expect("disks")[disk].raw
 }
 
-/// The volumes hold what was exported.
+/// Asserts that the volumes contain the exported data.
 fn assert_verified(job: &Job, ended: &Ended) {
     let mut verify = job.bare(&["verify", "--json", "--result"]);
     let verify = verify.arg(job.file("result.json")).output().expect("hyperexport runs");
@@ -87,7 +87,7 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     let (Some(hyper2kvm), true) = (real(), libvirtd::available()) else { return };
     let Some(job) = job() else { return };
     let names = Names::new();
-    // What a run leaves that is killed while it rehearses the definition.
+    // State after a kill during the rehearsal of the definition.
     let trial = "2f0b5a0e-4a44-4f0e-9d9c-3f2b7a5d1c03";
     let xml = format!(
         "<domain type='qemu'><name>hyperexport-trial-{trial}</name><uuid>{trial}</uuid>\
@@ -154,13 +154,13 @@ fn every_byte_of_every_disk_arrives_in_the_pool() {
     assert_eq!(job.result(), result, "a run that did nothing replaced the result");
     assert_eq!((job.leases(), names.domains().len()), (1, 1));
 
-    // Asked for otherwise it is told what stands against it, before anything is done.
+    // With different flags the run is refused with the reasons, before any change.
     let other = [&all[..], &[flags(&["--libvirt-autostart"])]].concat();
     let ended = run(&job, &other).expect(4);
     ended.said("--libvirt-autostart: default then, true now");
     assert_eq!(ended.json["errors"][0]["code"], "domain-differs", "{}", ended.stdout);
 
-    // A domain that somebody took out of libvirt is defined again.
+    // A domain that was undefined by someone else is defined again.
     let gone = libvirtd::connect().lookup_domain_by_uuid_string(&uuid).expect("there");
     gone.undefine().expect("undefined");
     let ended = run(&job, &all).expect(0);
@@ -177,7 +177,7 @@ fn results_that_are_written_into_the_pool_are_used_where_they_lie() {
     let pool = job.output();
     let mut target = define(&job, &names);
     *target.last_mut().expect("the pool's path") = pool.to_str().expect("UTF-8").to_owned();
-    // QEMU's user must be able to enter it.
+    // QEMU's user must be able to enter the folder.
     std::fs::set_permissions(job.dir.path(), PermissionsExt::from_mode(0o711)).expect("set");
     let ended = run(&job, &[convert(&hyper2kvm), flags(&["--libvirt"]), target]).expect(0);
     assert_eq!(ended.json["outcome"], "done", "{}", ended.stdout);
@@ -524,7 +524,7 @@ mod heavy {
         assert_same_disk((source(&job, 0), "raw"), (&job.file("web01.qcow2"), "qcow2"));
     }
 
-    /// Command lines and environments of live processes that name a path.
+    /// Command lines and environments of live processes that contain a path.
     fn processes_naming(path: &Path) -> Vec<String> {
         let path = path.to_str().expect("UTF-8");
         let read = |pid: &Path, file: &str| {

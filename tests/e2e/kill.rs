@@ -1,5 +1,5 @@
-//! The export killed at any moment, and the same command again: what is whole stays, what is half
-//! never carries its final name, and the end is right.
+//! The export is killed at random moments and run again: finished files are reused, unfinished ones
+//! never have their final name, and the result is right.
 
 #![allow(clippy::print_stdout, reason = "how many runs ended before their kill")]
 
@@ -12,10 +12,10 @@ use crate::support::seed;
 use crate::support::vcsim::raw_disk;
 use serde_json::json;
 
-/// So many moments.
+/// Number of killed runs.
 const KILLS: u32 = 50;
 
-/// A VM with disks of 3, 4 and 5 MiB on a link that is slow enough to be hit in the middle.
+/// A VM with disks of 3, 4 and 5 MiB on a connection slow enough to be killed in the middle.
 fn job(args: &[&str]) -> Option<Job> {
     let dir = tempfile::tempdir().expect("a folder");
     let disks: Vec<_> = (0..3)
@@ -41,7 +41,7 @@ fn assert_exported(job: &Job) {
     }
 }
 
-/// Every file with its final name is as long as its stream.
+/// Asserts that every file with its final name is as long as its stream.
 fn assert_no_half_file(job: &Job) {
     let disks = job.sim.vm("web01").disks.as_ref().expect("disks");
     for (index, disk) in disks.iter().enumerate() {
@@ -56,7 +56,7 @@ fn kill(child: &mut Child) {
     child.wait().expect("it is dead");
 }
 
-/// How often a disk was asked for.
+/// Number of requests for a disk.
 fn requests(job: &Job, disk: &str) -> usize {
     let state = job.state();
     let all = state["nfc"].as_array().cloned().unwrap_or_default();
@@ -69,7 +69,7 @@ fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
     job.faults(&json!({"nfc_rate": 1_500_000}));
     let whole_run = time_of_a_whole_run(&job);
     let seed = seed::of_this_run();
-    // xorshift64 stays at 0.
+    // xorshift64 with state 0 stays at 0.
     let mut state = seed | 1;
     let mut finished = 0;
     for round in 0..KILLS {
@@ -91,7 +91,8 @@ fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
             std::fs::remove_dir_all(job.output()).expect("removed");
             finished += 1;
         }
-        // Now and then the dead run's lease is waited for, else its session has ended meanwhile.
+        // In some rounds the next run waits for the dead run's lease; in the others the session has
+        // ended.
         if round % 10 != 0 {
             job.expire();
         }
@@ -102,7 +103,7 @@ fn killed_at_fifty_moments_it_ends_with_the_right_bytes() {
     assert_exported(&job);
 }
 
-/// How long a run takes here when nobody kills it; its export is removed.
+/// Duration of an uninterrupted run; its export is removed.
 fn time_of_a_whole_run(job: &Job) -> Duration {
     let begun = Instant::now();
     job.run("web01", &["--manifest"]).expect(0);
@@ -117,7 +118,7 @@ fn kill_unless(child: &mut Child, ended: bool) {
     }
 }
 
-/// A run that was killed after it had written its report left the marker beside it.
+/// Accepts the marker of a run that was killed after writing its report.
 fn assert_exported_by_killed(job: &Job) {
     let marker = job.file(".hyperexport-run");
     if marker.exists() {
@@ -126,7 +127,7 @@ fn assert_exported_by_killed(job: &Job) {
     assert_exported(job);
 }
 
-/// Starts, and kills when disk-0 is whole and disk-1 has begun to arrive.
+/// Starts a run, and kills it when disk-0 is complete and disk-1 has partially arrived.
 fn kill_in_the_second_disk(job: &Job) {
     job.faults(&json!({"nfc_rate": 300_000, "nfc_match": "disk-1"}));
     let mut child = job.start("web01", &["--manifest", "--parallel", "1"]);

@@ -1,4 +1,4 @@
-//! The program itself, from the source to the domain.
+//! The program from the source to the domain.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -36,7 +36,7 @@ fn the_map_is_planned_checked_and_kept() {
     let twice = run(&["--network-map", "a=none", "--network-map", "a=none"]);
     twice.expect(2).said("--network-map: two entries are for 'a'");
 
-    // The second network is left to a bridge that is not there.
+    // The second network falls back to a bridge that does not exist.
     let refused = run(&["--network-map", "VM Network=network:default"]).expect(4);
     refused.said("bridge 'hxtnone' does not exist");
     assert!(job.files().is_empty(), "exported before it was refused: {:?}", job.files());

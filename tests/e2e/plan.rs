@@ -1,4 +1,4 @@
-//! `plan` writes down what `define` would make; `apply` makes that and nothing else.
+//! `plan` describes exactly what `define` would create; `apply` creates that and nothing else.
 
 use crate::support::hyper2kvm;
 use crate::support::job::{Ended, Job, read_json};
@@ -11,7 +11,7 @@ struct Planned {
 }
 
 impl Planned {
-    /// A converted export and the plan of its definition, in a folder where the pool is a relative
+    /// A converted export and the plan of its definition, in a folder where the pool has a relative
     /// path.
     fn new() -> Option<Self> {
         let job = hyper2kvm::converted()?;

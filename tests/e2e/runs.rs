@@ -1,5 +1,5 @@
-//! Several runs that define a domain from one folder: each has a record of its own and can be
-//! undone, whatever the others did. And the pool that is made where nobody has named one.
+//! Several runs that define domains from one folder: each has its own record and can be undone
+//! independently. Also the pool that is created if no pool is named.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
-/// A folder with an export, and names that nobody else uses.
+/// A folder with an export, and unique names.
 struct Folder {
     job: Job,
     names: Names,
@@ -43,7 +43,7 @@ impl Folder {
         Some(Self { job: Job::new(dir, &inventory, &[])?, names: Names::new() })
     }
 
-    /// Flags of a domain and a pool of this test alone.
+    /// Flags for a unique domain and pool.
     fn target(&self, domain: &str, pool: &str) -> Vec<String> {
         let path = self.job.dir.path().join(pool);
         ["--libvirt-name", &self.names.name(domain), "--libvirt-pool", &self.names.name(pool)]
@@ -91,7 +91,7 @@ fn every_run_of_a_folder_can_be_undone() {
     let first = folder.run(&folder.target("a", "pool-a"), &[]).expect(0);
     let xml = std::fs::read_to_string(folder.job.file("domain.xml")).expect("there");
     assert_eq!(folder.records().len(), 1);
-    // Another name is another domain, and a record of its own.
+    // Another name yields another domain with its own record.
     let second = folder.define(&folder.target("b", "pool-b"), &[]).expect(0);
     assert_ne!(first.json["run"], second.json["run"]);
     assert_eq!(folder.job.result()["run"], second.json["run"]);
@@ -107,10 +107,10 @@ fn every_run_of_a_folder_can_be_undone() {
     let found: Vec<_> = list.lines().map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(found, domains.each_ref().map(|name| Some(name.as_str())), "{list}");
 
-    // The run that is named, and no other one.
+    // Only the named run.
     let would = folder.undo(&[&place, "--run", id, "--dry-run"]).expect(0).stdout;
     assert!(would.contains(&format!("would go  domain '{}'", names.name("a"))), "{would}");
-    // Also where a file of the folder is named, and not the folder.
+    // Also if a file of the folder is named instead of the folder.
     let result = folder.job.file("result.json");
     let result = result.to_str().expect("UTF-8");
     let same = folder.undo(&[result, "--run", id, "--dry-run"]).expect(0).stdout;
@@ -118,7 +118,7 @@ fn every_run_of_a_folder_can_be_undone() {
     let record = folder.job.file("runs").join(format!("{id}.json"));
     let same = folder.undo(&[record.to_str().expect("UTF-8"), "--list"]).expect(0).stdout;
     assert_eq!(same, list);
-    // Its pool holds a volume of another run, and stays until that is undone.
+    // The run's pool contains a volume of another run, and stays until that run is undone.
     let undone = folder.undo(&[&place, "--run", id]).expect(1).stdout;
     assert!(
         undone.contains("stays     storage pool") && undone.contains("it contains 1 volumes"),
@@ -129,7 +129,7 @@ fn every_run_of_a_folder_can_be_undone() {
     assert!(would.contains("already gone domain '") && !would.contains("would go"), "{would}");
     assert_eq!(names.pools().len(), 2);
 
-    // By default the last one that is not undone: the pool of the first goes with it.
+    // By default the last run that is not undone yet; the first run's pool is removed with it.
     let last = folder.undo(&[&place, "--json"]).expect(0);
     assert_eq!(last.json["runs"][0]["domain"], names.name("c"), "{}", last.stdout);
     let all = folder.undo(&[&place, "--all", "--json"]);
@@ -142,7 +142,7 @@ fn every_run_of_a_folder_can_be_undone() {
     assert!(list.as_array().expect("runs").iter().all(undone), "{list}");
     folder.undo(&[&place, "--run", "no-such"]).expect(4).said("--list");
 
-    // After that the same command defines again, from what is there.
+    // Afterwards the same command defines the domain again, from the existing files.
     let ended = folder.run(&folder.target("a", "pool-a"), &[]).expect(0);
     assert_eq!((ended.stage("export"), ended.stage("pipeline")), ("kept", "kept"));
     assert_eq!(ended.stage("libvirt"), "done");
@@ -160,7 +160,7 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     assert_ne!(new.json["domain"]["uuid"], old.json["domain"]["uuid"], "it was kept");
     let twice = folder.run(&target, &["--replace", &name]).expect(0);
     assert_eq!(twice.json["already_done"], true, "{}", twice.stdout);
-    // Nor are the copies missed, as long as no other domain is asked for.
+    // Missing copies do not matter either, unless another domain is requested.
     for copy in ["disk-0.vmdk", "web01.qcow2"] {
         drop(std::fs::remove_file(folder.job.file(copy)));
     }
@@ -170,7 +170,7 @@ fn a_domain_that_was_set_aside_gets_its_name_back_in_so_many_words() {
     let plan = other.expect(0).json["plan"].to_string();
     assert!(plan.contains("export disk-0"), "{plan}");
 
-    // Without the old one the new one would have no way back.
+    // Undoing the old run first would leave the new run without a way back.
     let (id, by) = (&old.json["run"], new.json["run"].as_str().expect("named"));
     for more in [&[][..], &["--dry-run"]] {
         let args = [&[&*place, "--run", id.as_str().expect("named")][..], more].concat();
@@ -206,7 +206,7 @@ fn what_an_earlier_version_recorded_can_still_be_undone_after_a_new_run() {
     let Some(folder) = Folder::new() else { return };
     let place = folder.folder();
     folder.run(&folder.target("old", "pool"), &[]).expect(0);
-    // As earlier versions left it.
+    // Records as earlier versions wrote them.
     std::fs::remove_dir_all(folder.job.file("runs")).expect("removed");
     let mut result = folder.job.result();
     for new in ["run", "target", "export", "source", "conversion"] {
@@ -285,7 +285,7 @@ fn an_agent_that_a_kept_guest_lacks_is_not_waited_for() {
     let Some(folder) = Folder::new() else { return };
     let target = folder.target("a", "pool");
     folder.run(&target, &[]).expect(0);
-    // As INSPECT tells of a guest without one.
+    // As INSPECT reports a guest without an agent.
     let path = folder.job.file("manifest.json");
     let mut manifest = folder.job.manifest();
     manifest["metadata"]["hyperexport"]["source_vm"]["facts"]["agent"] = json!(false);
@@ -379,7 +379,7 @@ fn no_volume_goes_where_another_one_refuses_the_run() {
     let connect = libvirtd::connect();
     let domain = connect.lookup_domain_by_name(&folder.names.name("a")).expect("there");
     domain.undefine().expect("it goes");
-    // Its guest has written to the second disk alone.
+    // The guest has written only to the second disk.
     std::fs::write(volume(1), "the guest's own").expect("written");
     let ended = folder.run(&target, &[]).expect(4);
     assert_eq!(ended.json["errors"][0]["code"], "volume-exists", "{}", ended.stderr);
@@ -400,7 +400,7 @@ fn a_replace_that_replaces_nothing_is_refused() {
     assert!(folder.job.files().is_empty() && folder.names.domains().is_empty());
 }
 
-/// A pool that a run has made and noted before it was killed.
+/// A pool that a run created and recorded before it was killed.
 #[test]
 fn what_a_killed_run_has_made_is_listed_and_undone() {
     let Some(folder) = Folder::new() else { return };
@@ -442,7 +442,7 @@ fn images_that_a_domain_uses_where_they_lie_do_not_make_way() {
     let mut target = folder.target("a", "pool");
     *target.last_mut().expect("the pool's path") = folder.folder();
     folder.run(&target, &[]).expect(0);
-    // Its guest has written to it since.
+    // The guest has written to the image since.
     let image = folder.job.file("web01.qcow2");
     let mut bytes = std::fs::read(&image).expect("read");
     let middle = bytes.len() / 2;
@@ -461,7 +461,7 @@ fn images_that_a_domain_uses_where_they_lie_do_not_make_way() {
     assert!(image.exists(), "it is the export's");
 }
 
-/// A mistake in the program itself, which builds for users do not have on request.
+/// An injected panic, which release builds do not support.
 #[test]
 fn a_run_that_breaks_before_its_domain_takes_the_volumes_back() {
     let Some(folder) = Folder::new() else { return };
@@ -519,7 +519,7 @@ fn an_image_in_a_pool_is_in_use_whatever_path_leads_to_it() {
     let ended = folder.run(&target, &[]).expect(0);
     assert_eq!(ended.json["domain"]["volumes"][0]["created"], false, "{}", ended.stdout);
     assert!(!ended.stdout.contains("to delete"), "{}", ended.stdout);
-    // Its guest has written to it since.
+    // The guest has written to the image since.
     let image = folder.job.file("web01.qcow2");
     let mut bytes = std::fs::read(&image).expect("read");
     let middle = bytes.len() / 2;
@@ -565,7 +565,7 @@ fn a_domain_is_kept_without_the_copies_and_not_without_its_volume() {
         assert_eq!(ended.json["errors"][0]["code"], "volume-gone", "{}", ended.stderr);
         ended.said("hyperexport undo");
         folder.undo(&[&folder.folder()]);
-        // Nothing is left that the copies were deleted for: all is made anew.
+        // Neither copies nor volume are left, so the next run starts from the beginning.
     }
 }
 
@@ -593,7 +593,7 @@ fn what_was_asked_for_once_is_no_part_of_the_definition() {
     let Some(folder) = Folder::new() else { return };
     let target = folder.target("a", "pool");
     folder.run(&target, &[]).expect(0);
-    // The same folder by a relative path, and nothing that was to be done once.
+    // The same folder by a relative path, without the one-time actions.
     let mut relative = target.clone();
     *relative.last_mut().expect("the pool's path") = "pool".to_owned();
     for same in [&relative[..], &target[..4]] {
@@ -655,7 +655,7 @@ fn the_summary_names_the_volume_the_copies_and_the_source() {
     folder.undo(&[&folder.folder()]).expect(0);
 }
 
-/// What virsh says of a libvirt, in the environment of the job's commands.
+/// Output of virsh for a libvirt URI, in the environment of the job's commands.
 fn virsh(job: &Job, uri: &str, args: &[&str]) -> String {
     let mut command = Command::new("virsh");
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -664,7 +664,7 @@ fn virsh(job: &Job, uri: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A bridge of this machine, for as long as this lives.
+/// A bridge of this machine, removed on drop.
 struct Bridge(String);
 
 impl Bridge {
@@ -694,12 +694,12 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
         let pools = virsh(job, uri, &["pool-list", "--all", "--autostart", "--name"]);
         pools.lines().any(|name| name.trim() == "default")
     };
-    // Named, it is not made.
+    // An explicitly named pool is not created.
     let ended = job.run("web01", &[&target[..], &["--libvirt-pool", "default"]].concat()).expect(4);
     assert_eq!(ended.json["errors"][0]["code"], "no-pool", "{}", ended.stderr);
     assert!(!is_there() && job.leases() == 0);
 
-    // Without libguestfs, whose appliance would take its time.
+    // Without libguestfs, whose appliance would be slow.
     let tools = tempfile::tempdir().expect("a folder");
     let mut doctor = job.bare(&["doctor", "--json", "--libvirt-uri", uri]);
     let doctor = doctor.env("PATH", qemu_img_alone(tools.path())).output().expect("it runs");
@@ -714,7 +714,7 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(dry.json["plan"].to_string().contains(line), "{}", dry.stdout);
     assert!(!is_there());
 
-    // A run that fails takes it back, and nothing of its folder.
+    // A failed run removes the pool again, but leaves the files in its folder.
     let images = Path::new("/var/lib/libvirt/images");
     let others = tempfile::NamedTempFile::new_in(images).expect("another's file");
     let fails = [&target[..], &["--boot-proof", "--boot-proof-timeout", "3s"]].concat();
@@ -725,7 +725,7 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(others.path().exists());
     drop(others);
 
-    // As a newcomer types it who has a bridge and nothing else.
+    // Command line of a newcomer who has only a bridge.
     let bridge = Bridge::new();
     let typed = ["--libvirt", "--libvirt-name", &name, "--libvirt-autostart", "--strict"];
     let typed = [&CONVERT[..], &typed, &["--libvirt-bridge", &bridge.0]].concat();
@@ -737,7 +737,7 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     folder.undo(&[&folder.folder()]).expect(0);
     assert!(!is_there() && images.is_dir() && !Path::new(volume).exists());
 
-    // Over the same folder another name serves: libvirt takes no second pool.
+    // Another pool with the same folder is used: libvirt accepts no second one.
     let others = folder.names.name("others");
     virsh(job, uri, &["pool-create-as", &others, "dir", "--target", "/var/lib/libvirt/images"]);
     let ended = job.run("web01", &target).expect(0);
@@ -748,13 +748,13 @@ fn the_pool_default_is_made_where_nobody_has_named_one() {
     assert!(!Path::new(volume).exists());
 }
 
-/// A user who is not root, with a libvirtd of his own that ends with this.
+/// An unprivileged user with a private libvirtd, which ends on drop.
 struct User {
     home: PathBuf,
 }
 
 impl User {
-    /// The user `nobody`.
+    /// User ID of `nobody`.
     const ID: u32 = 65534;
 
     fn new(dir: &Path) -> Self {
@@ -766,7 +766,7 @@ impl User {
         Self { home }
     }
 
-    /// A program as this user runs it.
+    /// A command that runs as this user.
     fn command(&self, program: &Path) -> Command {
         let id = Self::ID.to_string();
         let mut command = Command::new("setpriv");
@@ -795,7 +795,7 @@ fn the_pool_of_a_user_s_own_daemon_is_in_his_data_folder_and_goes_with_it() {
     let user = User::new(job.dir.path());
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(job.dir.path().join("password"), readable).expect("set");
-    // Where he may run it, whatever the rights of the checkout are.
+    // Copied, since `nobody` may have no access to the checkout.
     let program = job.dir.path().join("hyperexport");
     std::fs::copy(env!("CARGO_BIN_EXE_hyperexport"), &program).expect("copied");
     let flags = ["--libvirt", "--libvirt-uri", uri, "--network-map", "*=none", "--strict"];

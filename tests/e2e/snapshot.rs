@@ -1,5 +1,5 @@
-//! Running VMs: exported from a snapshot of our own, which goes again whatever happens while those
-//! of others stay; or shut down first.
+//! Running VMs: exported from a temporary snapshot, which is always removed while the user's
+//! snapshots stay; or shut down first.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-/// The user's own snapshot.
+/// Name of the user's own snapshot.
 const OTHER: &str = "before the update";
 
-/// A running VM with one disk and a snapshot of its user.
+/// A running VM with one disk and a snapshot of the user.
 fn job(args: &[&str]) -> Option<Job> {
     job_with("toolsOk", args)
 }
@@ -28,13 +28,13 @@ fn job_with(tools: &str, args: &[&str]) -> Option<Job> {
     Job::new(dir, &inventory, args)
 }
 
-/// The user's snapshot is there, and none of ours.
+/// Asserts that the user's snapshot exists, and none of ours.
 fn assert_only_other_snapshot(job: &Job) {
     assert_eq!(job.state()["snapshots"], json!([OTHER]));
     job.assert_source_is_free();
 }
 
-/// Waits until bytes were sent, with our snapshot there.
+/// Waits until bytes were sent while our snapshot exists.
 fn wait_for_bytes(job: &Job) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
@@ -63,7 +63,7 @@ fn a_running_vm_is_exported_and_goes_on_running() {
     assert_no_proof_of_a_snapshot(&job);
 }
 
-/// `define` and `plan` go by the state of the disks as the whole run does.
+/// Asserts that `define` and `plan` treat the state of the disks as a complete run does.
 fn assert_no_proof_of_a_snapshot(job: &Job) {
     let convert = ["convert", "--converter", "native", "--pipeline-fix=false"];
     let of = |words: &[&str]| {
@@ -157,7 +157,7 @@ fn the_snapshot_of_a_killed_run_goes_with_the_next_one() {
 #[test]
 fn the_snapshot_of_a_run_that_is_known_no_more_is_told() {
     let Some(job) = killed() else { return };
-    // Nobody else than this file knows of it.
+    // Only this file records the snapshot.
     std::fs::remove_file(job.file(".hyperexport-run")).expect("there");
     std::fs::remove_file(job.file("disk-0.vmdk.part")).expect("there");
     let ended = job.run("web01", &["--snapshot"]).expect(0);
@@ -177,7 +177,7 @@ fn a_snapshot_is_taken_once_though_the_server_restarts_meanwhile() {
         assert!(Instant::now() < deadline, "no snapshot is asked for");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // More than the patience of a single call.
+    // More failures than a single call retries.
     job.faults(&json!({"soap_status": 503, "soap_status_count": 5}));
     let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);
     ended.said("HTTP 503; the snapshot hyperexport-");
@@ -227,7 +227,7 @@ fn a_guest_that_takes_too_long_stays_on_unless_its_power_may_be_cut() {
     assert_eq!(ended.json["errors"][0]["code"], "still-on", "{}", ended.stdout);
     assert_eq!((job.leases(), job.output().exists()), (0, false));
     assert!(job.state()["calls"]["PowerOffVM_Task"].is_null(), "its power was cut");
-    // The guest went down after that all the same, and came back.
+    // The guest was shut down afterwards nevertheless, and powered on again.
     let source = &ended.json["source"];
     assert_eq!((&source["returned"], &source["power"]), (&json!("on"), &json!("on")), "{source}");
 

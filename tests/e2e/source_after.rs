@@ -1,5 +1,5 @@
-//! What is done to a source once its migration has succeeded, and its undoing; and a login that
-//! lacks a privilege.
+//! Actions on a source VM after its successful migration, and their undoing; and a login that lacks
+//! a privilege.
 
 use std::process::Command;
 
@@ -23,7 +23,7 @@ fn job_of(power: &str, args: &[&str]) -> Option<Job> {
             "tags": [{"category": "State", "name": tag}],
         })
     };
-    // The second one brings folder and tag along.
+    // The second VM creates the folder and the tag.
     let vms = [vm("web01", "", "live"), vm("old", "Old", "migrated")];
     Job::new(dir, &json!({"vms": vms}), args)
 }
@@ -67,7 +67,7 @@ fn each_thing_that_follows_a_migration_is_done_recorded_and_undone() {
     assert_eq!(tagged.json.as_array().map(Vec::len), Some(2), "{}", tagged.stdout);
     job.assert_source_is_free();
 
-    // Twice is once.
+    // Running the same command twice changes nothing more.
     let again = job.run(&moref, &flags).expect(0);
     assert_eq!(again.json["source"]["after"].as_array().map(Vec::len), Some(5), "{}", again.stdout);
     assert_eq!(vm(&job), now);
@@ -129,7 +129,7 @@ fn a_step_that_fails_is_told_and_those_before_it_stand() {
     let ended = job.run("web01", &flags).expect(0);
     assert_eq!((&ended.json["outcome"], ended.stage("source")), (&json!("partial"), "failed"));
     assert_eq!(ended.json["source"]["after"].as_array().map(Vec::len), Some(1));
-    // With its cards connected it stays off.
+    // Its cards are still connected, so the VM stays off.
     let now = vm(&job);
     assert_eq!((&now["name"], &now["power"]), (&json!("web01-x"), &json!("poweredOff")));
 }
@@ -205,13 +205,14 @@ fn a_login_that_lacks_a_privilege_is_refused_with_its_name() {
     refused(datastore, &from, &["Datastore.FileManagement on datastore LocalDS_0"]);
     let note = ["--power-off", "--source-after", "note"];
     refused(json!(["VirtualMachine.Config.Annotation"]), &note, &["Config.Annotation on web01"]);
-    // Neither way is open.
+    // Neither way of downloading is permitted.
     let none = json!(["VApp.Export", "Datastore.Browse"]);
     refused(none, &["--power-off"], &["VApp.Export on web01"]);
     assert_eq!((vm(&job)["power"].as_str(), job.leases()), (Some("poweredOn"), 0));
     assert!(!job.output().exists());
 
-    // What no flag asks for may lack; and a server that does not tell is no obstacle.
+    // Privileges that no flag needs may be missing, and a server that does not report them is
+    // accepted.
     job.faults(&json!({"denied": ["VirtualMachine.Interact.PowerOn", "VApp.Export"]}));
     job.run("web01", &["--power-off", "--keep-source-off"]).expect(0).said("reading the datastore");
     job.faults(&json!({"no_authorization": true}));

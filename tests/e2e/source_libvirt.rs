@@ -1,4 +1,4 @@
-//! Another libvirt host as the source: over qemu+ssh to a real sshd, from the real daemon.
+//! Another libvirt host as the source: the real daemon over qemu+ssh to a real sshd.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use crate::support::job::Ended;
 use crate::support::libvirtd::{self, Names};
 use crate::support::sshd::Sshd;
 
-/// A domain with a qcow2 and a raw disk in a pool of its own.
+/// A domain with a qcow2 and a raw disk in its own pool.
 struct Origin {
     desk: Desk,
     names: Names,
@@ -171,7 +171,7 @@ fn a_host_shows_its_domains_and_what_is_in_the_way_of_one() {
     assert_eq!(origin.desk.files("out"), [""; 0]);
 }
 
-/// The identity that a second definition needs to be the same domain.
+/// XML of the identity with which a second definition is the same domain.
 fn identity(origin: &Origin) -> String {
     let uuid = Command::new("virsh")
         .args(["-q", "-c", "qemu:///system", "domuuid", &origin.domain])
@@ -251,7 +251,7 @@ fn images_in_cdrom_drives_are_exported_where_libvirt_can_read_them() {
     assert_eq!(origin.export(&uri).expect(0).json["already_done"], true);
 }
 
-/// Starts an export at a limited rate, and waits until the first disk is whole.
+/// Starts an export at a limited rate, and waits until the first disk is complete.
 fn started(origin: &Origin, uri: &str) -> Child {
     let args = ["--source", uri, "--output", "out", "--manifest", "--bandwidth-limit", "1M"];
     let mut command = origin.desk.command(&args);
@@ -267,7 +267,7 @@ fn started(origin: &Origin, uri: &str) -> Child {
     child
 }
 
-/// What every write does to a volume's file.
+/// Changes a volume's file as any write does.
 fn touch(origin: &Origin, volume: &str) {
     let path = origin.desk.path("pool").join(volume);
     let file = std::fs::File::options().append(true).open(path).expect("opened");

@@ -1,5 +1,5 @@
-//! Disks that are converted while they arrive: no VMDK is ever written, the bytes are right, and
-//! the sums of both are known, whatever happens on the way.
+//! Disks that are converted during the download: no VMDK is ever written, the bytes are right, and
+//! the checksums of both forms are known, even after failures.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -33,7 +33,8 @@ fn sum(path: &Path) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Both results are right, nothing else is there, and the manifest tells the sums of all.
+/// Asserts that both results are right, no other file exists, and the manifest contains all
+/// checksums.
 fn assert_converted(job: &Job) {
     let expected =
         ["manifest.json", "report.json", "result.json", "web01-disk-1.qcow2", "web01.qcow2"];
@@ -55,7 +56,7 @@ fn assert_converted(job: &Job) {
     job.assert_source_is_free();
 }
 
-/// Waits until the manifest is there, or the run is over; and kills it.
+/// Waits for the manifest or the end of the run, and kills the run.
 fn kill_at_manifest(job: &Job) {
     let mut child = job.start("web01", &CONVERT);
     let path = job.file("manifest.json");
@@ -97,7 +98,7 @@ fn no_vmdk_is_ever_written() {
     assert_eq!(job.leases(), 1);
 }
 
-/// What was converted while it arrived is the export, too.
+/// A disk that was converted during the download is also the export.
 #[test]
 fn another_conversion_of_disks_that_were_not_fixed_is_done_again() {
     let Some(job) = job(&[]) else { return };
@@ -131,7 +132,7 @@ fn another_conversion_of_disks_that_were_not_fixed_is_done_again() {
 fn another_conversion_of_disks_that_fix_has_changed_is_refused_with_the_reason() {
     let Some(job) = job(&[]) else { return };
     job.run("web01", &CONVERT).expect(0);
-    // As a run leaves it whose FIX went well.
+    // Result of a run whose FIX succeeded.
     let mut result = job.result();
     result["conversion"]["guest_untouched"] = json!(false);
     std::fs::write(job.file("result.json"), result.to_string()).expect("written");
@@ -292,7 +293,7 @@ fn a_conversion_that_fails_leaves_what_it_began_with() {
     assert_same_disk((&disks[0].raw, "raw"), (&job.file("web01.qcow2"), "qcow2"));
 }
 
-/// A package as hyperexport itself makes one.
+/// A package as hyperexport itself writes it.
 #[test]
 fn a_package_is_converted_while_it_is_read_whenever_that_was_killed() {
     let Some(job) = job(&[]) else { return };

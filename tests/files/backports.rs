@@ -1,4 +1,4 @@
-//! `scripts/backports.sh`: the package source for backports has the key of the release's own.
+//! `scripts/backports.sh`: the package source for backports has the same key as the release.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn etc(files: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-/// The stanza for the folder; none where nothing is to be written.
+/// Stanza for the folder; `None` if none is needed.
 fn stanza(etc: &Path) -> Option<String> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/backports.sh");
     let output = Command::new(script).arg("bookworm").arg(etc).output().expect("bash");
@@ -30,7 +30,7 @@ fn stanza(etc: &Path) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// What apt says of all sources of the folder, where there is apt.
+/// Messages of apt about all sources of the folder, if apt is installed.
 fn complaints(etc: &Path) -> String {
     let option = |name: &str, path: &Path| format!("-oDir::{name}={}", path.display());
     let output = Command::new("apt-get")
@@ -86,7 +86,7 @@ fn the_key_of_the_release_is_taken_from_both_formats() {
         let expected = "Types: deb\nURIs: http://deb.debian.org/debian\n\
                         Suites: bookworm-backports\nComponents: main\n";
         assert_eq!(own, format!("{expected}{key}"), "{files:?}");
-        // A user who adds them by the line of the release.
+        // A user who adds backports to the line of the release.
         fs::write(etc.path().join("sources.list.d").join(OWN), &own).expect("written");
         let theirs = debian("bookworm-backports", key).replace("deb deb-src", "deb");
         fs::write(etc.path().join("sources.list.d/theirs.sources"), theirs).expect("written");

@@ -1,4 +1,4 @@
-//! Archives that hold a VM and no OVF: boxes of Vagrant for VMware, libvirt and VirtualBox, and
+//! Archives that contain a VM but no OVF: Vagrant boxes for VMware, libvirt and VirtualBox, and
 //! single images.
 
 use std::fs;
@@ -8,16 +8,16 @@ use crate::support::job::Ended;
 use serde_json::json;
 
 const FORMS: [Form; 4] = [Form::Tar, Form::TarGz, Form::TarXz, Form::Zip];
-/// Left in the folder besides the disks.
+/// File in the output folder besides the disks.
 const MANIFEST: &str = "manifest.json";
 
-/// The box as a source.
+/// Packs the files as a box, and returns its name.
 fn boxed(desk: &Desk, form: Form, files: &[Packed]) -> &'static str {
     fs::rename(pack(desk, form, files), desk.path("web.box")).expect("renamed");
     "web.box"
 }
 
-/// The files that `qemu-img` makes of a raw disk, by their names.
+/// Files that `qemu-img` makes of a raw disk, with their names.
 fn vmdk(desk: &Desk, raw: &str, name: &str, kind: &str) -> Vec<(String, Vec<u8>)> {
     desk.image(&desk.path(raw), &format!("made/{name}"), "vmdk", &[&format!("subformat={kind}")]);
     let names = desk.files("made");
@@ -33,7 +33,7 @@ const VMX: &str = "displayName = \"web01\"\nguestOS = \"debian12-64\"\nmemsize =
     scsi0:1.present = \"TRUE\"\nscsi0:1.fileName = \".\\data.vmdk\"\nethernet0.present = \"TRUE\"\n\
     ethernet0.address = \"00:50:56:aa:bb:01\"\nethernet0.addressType = \"static\"\n";
 
-/// A box of VMware: a disk in parts and one in a file of its own.
+/// A VMware box: one disk in parts and one in a single file.
 fn of_vmware(desk: &Desk, folder: &str, kinds: [&str; 2]) -> Vec<Packed> {
     desk.raw("disk.raw", 6);
     desk.raw("data.raw", 3);

@@ -1,4 +1,4 @@
-//! A mistake in the program itself: the run undoes what it has begun, and says so.
+//! A bug in the program: the run rolls back its changes and reports the bug.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::support::job::Ended;
 const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
-/// A run that breaks in a stage; `None` in builds that do not break on request.
+/// A run that panics in a stage; `None` in builds that cannot panic on request.
 fn broken(desk: &Desk, stage: &str, args: &[&str]) -> Option<Ended> {
     let whole = ["--source", "disk.vmdk", "--output", "out", "--manifest", "--json"];
     let mut command = desk.command(&[&whole[..], &CONVERT, args].concat());
@@ -21,7 +21,7 @@ fn broken(desk: &Desk, stage: &str, args: &[&str]) -> Option<Ended> {
 fn a_run_that_breaks_in_any_stage_fails_and_leaves_nothing_half_done() {
     let desk = Desk::new();
     let raw = desk.raw("disk.raw", 4);
-    // One of several files, so that the export makes a file of its own.
+    // A disk of several files, so that the export writes a new file.
     desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=twoGbMaxExtentSparse"]);
     for stage in ["preflight", "export", "pipeline"] {
         let Some(ended) = broken(&desk, stage, &[]) else { return };
@@ -32,12 +32,12 @@ fn a_run_that_breaks_in_any_stage_fails_and_leaves_nothing_half_done() {
         let half = |name: &&String| name.starts_with('.') || name.ends_with(".part");
         assert_eq!(left.iter().find(half), None, "{stage}: {left:?}");
         let is_export = |name: &&String| name.ends_with(".qcow2") || *name == "manifest.json";
-        // The export was complete before the conversion began.
+        // The export was complete before the conversion.
         let exports = if stage == "pipeline" { 2 } else { 0 };
         assert_eq!(left.iter().filter(is_export).count(), exports, "{stage}: {left:?}");
         assert!(!left.contains(&"disk.qcow2".to_owned()), "{stage}: {left:?}");
     }
-    // What it left serves the next run.
+    // The next run reuses the remaining files.
     let ended = desk.export("disk.vmdk", &CONVERT);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.stage("export"), "kept");

@@ -1,11 +1,11 @@
-//! VMs that come as bare disk images, or as a folder of VMware Workstation.
+//! VMs as bare disk images, or as a folder of VMware Workstation.
 
 use std::fs;
 use std::path::Path;
 
 use crate::support::files::{Desk, write_uuid};
 
-/// Formats and subformats as `qemu-img` writes them, with the ending of their names.
+/// Formats and subformats that `qemu-img` writes, with their file extensions.
 const IMAGES: [(&str, &str, &[&str]); 12] = [
     ("vmdk", "vmdk", &["subformat=streamOptimized"]),
     ("vmdk", "vmdk", &["subformat=monolithicSparse"]),
@@ -45,7 +45,7 @@ fn a_split_disk_of_several_files_is_put_together() {
     for subformat in ["twoGbMaxExtentSparse", "twoGbMaxExtentFlat"] {
         let desk = Desk::new();
         let raw = desk.path("disk.raw");
-        // Data on both sides of where the second file begins.
+        // Data on both sides of the second file's beginning.
         let file = fs::File::create(&raw).expect("made");
         file.set_len(5 << 30).expect("sized");
         for at in [0, (2 << 30) - 70_000, (2 << 30) + 123_456, (5 << 30) - 65_000] {
@@ -60,7 +60,7 @@ fn a_split_disk_of_several_files_is_put_together() {
     }
 }
 
-/// The disk in `raw` as ESX keeps it in a sparse file: grains of a sector, 4096 of them to a table.
+/// A sparse file of ESX for the disk in `raw`: grains of one sector, 4096 of them per table.
 fn vmfs_sparse(raw: &[u8]) -> Vec<u8> {
     let word = |number: usize| u32::try_from(number).expect("small").to_le_bytes();
     let sectors: Vec<_> = raw.chunks(512).collect();
@@ -86,7 +86,7 @@ fn vmfs_sparse(raw: &[u8]) -> Vec<u8> {
     image
 }
 
-/// The disk in `raw` as ESXi keeps it in a space-efficient file: grains of 4 KiB, 4096 to a table.
+/// A space-efficient file of ESXi for the disk in `raw`: grains of 4 KiB, 4096 per table.
 fn se_sparse(raw: &[u8]) -> Vec<u8> {
     let pages: Vec<_> = raw.chunks(4096).collect();
     let tables = pages.len().div_ceil(4096);
@@ -94,7 +94,8 @@ fn se_sparse(raw: &[u8]) -> Vec<u8> {
     let (mut entries, mut grains) = (Vec::new(), Vec::new());
     for page in &pages {
         let index = (grains.len() / 4096) as u64;
-        // Never written, zeros, or there: the low twelve bits of its number stand above the others.
+        // Never written, zeros, or allocated: the low twelve bits of the number are above the
+        // others.
         let entry = match page.iter().all(|byte| *byte == 0) {
             true if entries.len() % 16 == 0 => 0,
             true => 2 << 60,
@@ -118,7 +119,7 @@ fn se_sparse(raw: &[u8]) -> Vec<u8> {
     image
 }
 
-/// Writes a descriptor of one extent, whose bytes are these.
+/// Writes a descriptor with one extent of these bytes.
 fn of_one_extent(desk: &Desk, kind: (&str, &str), mib: u64, bytes: &[u8]) {
     let (create_type, extent) = kind;
     let text = format!(
@@ -254,7 +255,7 @@ fn flags_for_vsphere_do_not_go_with_anything_else() {
     ended.said("--power-off is for a VM of vSphere or a domain of libvirt: files do not run");
 }
 
-/// A VM as Workstation lays it down.
+/// A VM in Workstation's layout.
 fn workstation(desk: &Desk) -> std::path::PathBuf {
     let raw = desk.raw("disk.raw", 6);
     desk.image(&raw, "vm/web 01.vmdk", "vmdk", &["subformat=twoGbMaxExtentSparse"]);
@@ -300,7 +301,7 @@ fn slots_uuids_and_boot_order_of_a_workstation_vm_are_read() {
         bios.hddOrder = \"scsi0:1,scsi0:0\"\n";
     let text = fs::read_to_string(&path).expect("there") + lines;
     fs::write(&path, text).expect("written");
-    // The descriptor of the first disk is a file of its own, that of the second lies in its image.
+    // The first disk's descriptor is a separate file, the second one's is embedded in its image.
     let split = desk.path("vm/web 01.vmdk");
     let line = "ddb.uuid = \"60 00 C2 93 00 00 00 00-00 00 00 00 00 00 00 01\"\n";
     let text = fs::read_to_string(&split).expect("there") + line;
@@ -409,7 +410,7 @@ fn snapshot_is_refused(disk: &Path) {
     ended.said("snapshots");
 }
 
-/// A VMX of one disk, with further lines.
+/// A VMX with one disk and further lines.
 fn vmx(desk: &Desk, disk: &str, lines: &str) {
     let text = format!(
         "displayName = \"vm1\"\nguestOS = \"debian12-64\"\nmemsize = \"1024\"  # MiB\n\
@@ -539,13 +540,13 @@ fn an_image_of_another_format_than_its_name_says_is_asked_about() {
     desk.export("other.vmdk", &[]).said("is named as vmdk, but its content is qcow2");
 }
 
-/// Leaves a VHDX open, with an entry of a session in its log. Its header names session 7.
+/// Leaves a VHDX open, with an entry of `session` in its log. Its header names session 7.
 fn with_log(bytes: &mut [u8], session: u8) {
     let word = |bytes: &[u8], at: usize| {
         let number = bytes[at..at + 8].try_into().expect("8 bytes");
         usize::try_from(u64::from_le_bytes(number)).expect("small")
     };
-    // Of the two headers the one with the higher number counts.
+    // Of the two headers the one with the higher number is valid.
     let (first, second) = (64 << 10, 128 << 10);
     let current = if word(bytes, first + 8) > word(bytes, second + 8) { first } else { second };
     bytes[current + 48..current + 64].fill(7);

@@ -1,4 +1,4 @@
-//! Everything that is taken from files: packages, images, manifests.
+//! Exports from files: packages, images, manifests.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -37,7 +37,7 @@ fn source_disk(index: usize) -> SourceDisk {
     }
 }
 
-/// A VM of two disks whose images are the files of `folder`.
+/// A VM with two disks whose images are the files of `folder`.
 fn exported(folder: &Path) -> ExportedVm {
     let image = |index: usize| {
         let path = folder.join(format!("disk-{index}.vmdk"));
@@ -122,7 +122,7 @@ fn sample() -> Value {
     serde_json::to_value(build(&exported(folder.path()), &options(Some(6)))).expect("JSON")
 }
 
-/// What reading `text` as a manifest gives.
+/// Result of reading `text` as a manifest.
 fn read_text(text: &str) -> Result<Manifest, Error> {
     let folder = folder();
     let path = folder.path().join("manifest.json");
@@ -130,7 +130,7 @@ fn read_text(text: &str) -> Result<Manifest, Error> {
     read(&path)
 }
 
-/// The broken rules of `value`, as `path rule`.
+/// Violated rules of `value`, as `path rule`.
 fn broken(value: &Value) -> Vec<String> {
     match read_text(&value.to_string()) {
         Ok(_) => Vec::new(),

@@ -1,4 +1,4 @@
-//! The images that lie in the CD-ROM drives of a packed VM.
+//! Images in the CD-ROM drives of a packaged VM.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use sha2::Digest;
 
 /// Size of the disk, in MiB.
 const MIB: u64 = 2;
-/// What stands for an image of a CD-ROM.
+/// Content of a fake CD-ROM image.
 const ISO: &[u8] = &[7; 64 << 10];
 
 /// A package whose drive names an ISO image.
@@ -101,7 +101,7 @@ fn what_is_not_there_or_in_no_drive_is_told() {
     }
 }
 
-/// Preflight of nine runs starts the appliance of libguestfs and proves KVM each time.
+/// Preflight of nine runs, which each starts the appliance of libguestfs and proves KVM.
 mod heavy {
     use super::*;
 

@@ -1,5 +1,5 @@
-//! An export whose folder was moved, renamed or copied, and one that was converted while it was
-//! read: what is there, and which command goes on from it.
+//! An export whose folder was moved, renamed or copied, or that was converted while it was read:
+//! the remaining files, and the command that continues.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const CONVERT: [&str; 4] =
     ["--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
-/// A package with a network card that has no MAC address.
+/// A package with a network card without a MAC address.
 fn package(desk: &Desk) -> PathBuf {
     let raw = desk.raw("disk.raw", 6);
     let vmdk = desk.image(&raw, "disk1.vmdk", "vmdk", &["subformat=streamOptimized"]);
@@ -33,7 +33,7 @@ fn later(desk: &Desk, command: &str, folder: &str, args: &[&str]) -> Ended {
     desk.run(&[&[command, "--manifest", &manifest, "--json"], args].concat())
 }
 
-/// The folder `out` is `there` now; `copied` leaves the old one.
+/// Moves the folder `out` to `there`; `copied` keeps the old one.
 fn moved(desk: &Desk, there: &str, copied: bool) {
     if copied {
         let mut copy = Command::new("cp");
@@ -52,7 +52,7 @@ fn an_export_is_converted_where_its_folder_is_now() {
         run_into(&desk, "out", &[]).expect(0);
         moved(&desk, "there", copied);
         if copied {
-            // A copy goes by its own files.
+            // A copy uses its own files, whatever is in the original.
             fs::write(desk.path("out/disk-0.vmdk"), "of another VM").expect("written");
         }
         let before = desk.files("out");
@@ -76,7 +76,7 @@ fn a_run_into_the_new_place_goes_on_from_what_is_there() {
         assert_eq!(ended.json["stages"][1]["status"], "kept", "{}", ended.stdout);
         let disk = desk.path("there/disk-0.vmdk");
         assert_eq!(ended.json["disks"][0]["path"], json!(disk), "{}", ended.stdout);
-        // The card keeps the address that it was given in the first place.
+        // The card keeps its first generated address.
         assert_eq!(first.json["warnings"][0]["code"], "nic-mac-made", "{}", first.stdout);
         assert_eq!(first.json["warnings"], ended.json["warnings"], "{}", ended.stdout);
 
@@ -135,7 +135,7 @@ fn a_conversion_that_is_kept_warns_as_it_did() {
     package(&desk);
     let args = [&["--pipeline", "--stream-convert=false"][..], &CONVERT].concat();
     run_into(&desk, "out", &args).expect(0);
-    // As FIX would have told it; what was about that run alone is of no use now.
+    // As FIX would have reported; a warning about that run only is no longer relevant.
     let path = desk.path("out/report.json");
     let mut report = read_json(&path);
     let warning = |code: &str| json!({"stage": "pipeline", "code": code, "message": "as it was"});

@@ -1,4 +1,4 @@
-//! VMs that come as OVA or OVF, in every form that others give them.
+//! VMs as OVA or OVF, in all forms that other programs write.
 
 use std::fs;
 use std::io::Read;
@@ -18,7 +18,7 @@ use sha2::Digest;
 /// Size of the disks here, in MiB.
 const MIB: u64 = 6;
 
-/// A package of one disk, and the bytes of its image.
+/// A package with one disk, and the bytes of its image.
 fn package(desk: &Desk) -> (Ovf, Vec<u8>) {
     let raw = desk.raw("disk.raw", MIB);
     let vmdk = desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=streamOptimized"]);
@@ -177,7 +177,7 @@ fn several_disks_keep_their_order_and_an_empty_one_is_made() {
             ),
         )
     };
-    // Written in another order than that of the controller.
+    // Not in the order of the controller.
     ovf.items = [at(2, "d3"), at(1, "d2"), ovf.items].concat();
     let files = [
         packed("vm.ovf", ovf.text()),
@@ -235,7 +235,7 @@ fn packages_of_virtualbox_and_citrix_are_understood() {
     assert_eq!(exact["source_vm"]["nics"][1]["model"], "e1000");
 }
 
-/// What the manifest of a run keeps of the VM.
+/// The source VM in the manifest of a run.
 fn source_vm(desk: &Desk) -> Value {
     desk.manifest()["metadata"]["hyperexport"]["source_vm"].clone()
 }
@@ -255,7 +255,7 @@ fn the_uuid_of_a_disk_is_read_in_every_form_of_package() {
     }
 }
 
-/// Exports a package of two disks whose descriptor was changed; gives back the VM.
+/// Exports a package with two disks and a changed descriptor; returns the VM.
 fn of_two_disks(change: impl Fn(&mut Ovf)) -> Value {
     let desk = Desk::new();
     let (ovf, vmdk) = package(&desk);
@@ -297,7 +297,7 @@ fn the_disk_that_a_package_names_boots() {
         (vec![section(99, "disk")], [0, 1], false),
     ] {
         let vm = of_two_disks(|ovf| {
-            // Other sections may stand between those of one kind.
+            // Other sections may separate those of one kind.
             ovf.more = sections.join("<AnnotationSection><Info/></AnnotationSection>");
         });
         assert_eq!((order(&vm), is_told(&vm)), (expected, told), "{sections:?}");
@@ -419,7 +419,7 @@ fn a_second_run_finds_all_there_and_one_that_was_killed_is_done_again() {
     let desk = Desk::new();
     let (ovf, vmdk) = package(&desk);
     pack(&desk, Form::Tar, &[packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]);
-    // What a killed run leaves: its marker, and a file without a name.
+    // State after a kill: the marker, and a temporary file.
     fs::create_dir(desk.path("out")).expect("made");
     let marker = json!({"makes": ["disk-0.vmdk", "manifest.json"]});
     fs::write(desk.path("out/.hyperexport-run"), format!("{marker}\n")).expect("written");
@@ -438,7 +438,7 @@ fn a_second_run_finds_all_there_and_one_that_was_killed_is_done_again() {
 
 #[test]
 fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
-    // How large it gets stands in the list of an archive, if it has one that is soon read.
+    // The size is known from the list of an archive, if that list can be read quickly.
     for (form, code, said) in [
         (Form::Tar, 4, " free; the disks of web <01> need 1."),
         (Form::Zip, 4, " free; the disks of web <01> need 1."),
@@ -459,8 +459,8 @@ fn a_disk_that_is_too_small_refuses_an_export_or_ends_it_cleanly() {
     }
 }
 
-/// Starts the export of an OVA of two disks at a limited rate, and kills it when the first is whole
-/// and the second is on its way.
+/// Starts the export of an OVA with two disks at a limited rate. Kills the export when the first
+/// disk is complete and the second one has partially arrived.
 fn killed_in_the_second_disk(desk: &Desk, form: Form) -> [PathBuf; 2] {
     let (ovf, vmdk) = package(desk);
     let ovf = ovf.and("disk2.vmdk", 6);
@@ -539,7 +539,7 @@ fn a_package_that_is_cut_off_or_lacks_a_disk_is_refused() {
         let missing: [Packed; 1] = [packed("vm.ovf", ovf.text())];
         pack(&desk, form, &missing);
         let ended = desk.export("vm.ova", &[]);
-        // Where the list of an archive is soon read, before anything begins.
+        // If the list of an archive can be read quickly, the error comes before any work.
         let early = matches!(form, Form::Tar | Form::Zip);
         assert_eq!(ended.code, Some(if early { 4 } else { 1 }), "{form:?}");
         ended.said("'disk1.vmdk', which its OVF names, is not in it");
@@ -738,7 +738,7 @@ fn an_ova_goes_all_the_way_into_libvirt() {
 #[test]
 fn an_archive_of_another_kind_of_vm_says_what_to_do_with_it() {
     for form in [Form::Tar, Form::TarGz, Form::Zip] {
-        // Which of them is the disk nobody tells.
+        // The archive does not say which file is the disk.
         for (name, holds) in [("a.vhdx", "a.vhdx"), ("box.img", "box.img")] {
             let desk = Desk::new();
             let files = [packed("metadata.json", "{}"), packed(name, "x"), packed("d.vmdk", "x")];
@@ -779,7 +779,7 @@ fn two_vms_of_one_name_are_told_apart_by_their_ids() {
 fn a_capacity_that_is_too_small_does_not_end_an_export() {
     for form in [Form::Tar, Form::TarGz] {
         let desk = Desk::new();
-        // Random, so that the image is longer than the bound of a disk of 1 MiB.
+        // Random, so that the image exceeds the limit for a disk of 1 MiB.
         let raw = desk.path("disk.raw");
         let mut random = fs::File::open("/dev/urandom").expect("there").take(80 << 20);
         let mut file = fs::File::create(&raw).expect("made");

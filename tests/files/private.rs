@@ -1,4 +1,5 @@
-//! What is written about a guest is for its owner alone, and a limit in a file is watched.
+//! Files about a guest are readable only by their owner, and a limit in a file takes effect on
+//! change.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -24,7 +25,7 @@ fn assert_private(path: &Path) {
     }
 }
 
-/// A umask that takes nothing, and the usual one.
+/// A umask that removes no permission, and the usual one.
 #[test]
 fn nobody_else_may_read_what_a_run_writes() {
     let mode = |path: &Path| path.metadata().expect("there").permissions().mode() & 0o777;
@@ -48,7 +49,7 @@ fn nobody_else_may_read_what_a_run_writes() {
         run("a/b/out");
         assert_private(&desk.path("a/b/out"));
         assert_ne!(mode(&desk.path("a")) & 0o055, 0, "folders above are not ours alone");
-        // One that was there stays as its owner has it.
+        // An existing folder keeps its mode.
         std::fs::create_dir(desk.path("shared")).expect("made");
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(desk.path("shared"), open).expect("set");
@@ -69,7 +70,7 @@ fn a_limit_that_changes_in_its_file_counts_without_a_signal() {
     let child = command.stderr(std::process::Stdio::piped()).spawn().expect("it runs");
     std::thread::sleep(Duration::from_millis(500));
     assert!(!desk.path("out/disk-0.vmdk").exists(), "the limit does not hold");
-    // As an editor does: another file takes its place.
+    // As an editor does: a new file replaces the old one.
     std::fs::write(desk.path("limit.new"), "none\n").expect("written");
     std::fs::rename(desk.path("limit.new"), desk.path("limit")).expect("renamed");
     let ended = Ended::from(child.wait_with_output().expect("it ends")).expect(0);

@@ -1,5 +1,5 @@
-//! The content hash: one disk has one hash whatever its format, another program computes the same,
-//! and a conversion that changes a byte is refused.
+//! The content hash: one disk has the same hash in every format, another program computes the same
+//! hash, and a conversion that changes a byte is rejected.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::support::files::{Desk, Form, Ovf, gzip, pack, packed};
 use crate::support::job::read_json;
 
-/// Size of the disks, in MiB: two whole blocks of the hash, one of them a hole, and a short one.
+/// Size of the disks, in MiB: two full blocks of the hash, one of them a hole, and a short one.
 const MIB: u64 = 10;
 const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
-/// Formats as `qemu-img` writes them, with the ending of their names.
+/// Formats that `qemu-img` writes, with their file extensions.
 const IMAGES: [(&str, &str, &[&str]); 12] = [
     ("raw", "raw", &[]),
     ("qcow2", "qcow2", &[]),
@@ -40,7 +40,7 @@ fn disk(desk: &Desk) -> std::path::PathBuf {
     raw
 }
 
-/// The hash by the program in the documentation.
+/// Hash by the program in the documentation.
 fn by_the_documentation(desk: &Desk, raw: &Path) -> String {
     let text = include_str!("../../docs/proof.md");
     let program = text.split("```python").nth(1).and_then(|text| text.split("```").next());
@@ -123,7 +123,7 @@ fn compressed_clusters_and_packed_disks_have_the_same_content_hash() {
     }
 }
 
-/// What the readers do not know is exported and converted all the same.
+/// Images with unknown features are exported and converted nevertheless.
 #[test]
 fn an_image_with_unknown_features_is_converted_with_a_warning() {
     let desk = Desk::new();
@@ -138,7 +138,7 @@ fn an_image_with_unknown_features_is_converted_with_a_warning() {
     assert_eq!(result["proof"]["disks"].as_array().map(Vec::len), Some(0), "{result}");
 }
 
-/// A `qemu-img` that writes something else than it read.
+/// A `qemu-img` that writes other data than it read.
 #[test]
 fn a_conversion_that_changes_a_byte_is_refused() {
     let desk = Desk::new();
@@ -170,7 +170,7 @@ fn a_conversion_that_changes_a_byte_is_refused() {
     assert!(!desk.path("out/image.qcow2").exists());
 }
 
-/// Without a domain the converted images are what is verified.
+/// Without a domain, `verify` checks the converted images.
 #[test]
 fn converted_images_are_verified_until_they_are_written_to() {
     let desk = Desk::new();
@@ -184,7 +184,7 @@ fn converted_images_are_verified_until_they_are_written_to() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert_eq!(ended.json["disks"][0]["exported"], *expected, "{}", ended.stdout);
 
-    // A result that claims another export is told from the image.
+    // A result about another export does not match the image.
     let path = desk.path("out/result.json");
     let text = fs::read_to_string(&path).expect("readable");
     fs::write(&path, text.replace(&expected, &"0".repeat(64))).expect("written");
@@ -210,7 +210,7 @@ fn converted_images_are_verified_until_they_are_written_to() {
     ended.said("has no proof");
 }
 
-/// Length and time are easily those of before.
+/// Length and modification time can easily be unchanged.
 #[test]
 fn a_converted_disk_that_has_changed_is_not_reused() {
     let desk = Desk::new();
@@ -228,7 +228,7 @@ fn a_converted_disk_that_has_changed_is_not_reused() {
     let result = desk.path("out/image.qcow2");
     let before = result.metadata().expect("there");
     let mut io = Command::new("qemu-io");
-    // Where the disk has data, so that the image needs no further cluster.
+    // In a range with data, so that the image needs no further cluster.
     let write = format!("write -P 3 {} 512", (MIB << 20) - 512);
     let io = io.args(["-f", "qcow2", "-c", &write]).arg(&result).output();
     assert!(io.expect("qemu-io runs").status.success());
@@ -242,7 +242,7 @@ fn a_converted_disk_that_has_changed_is_not_reused() {
     ended.said("--fresh");
     assert_eq!(ended.stage("export"), "failed");
 
-    // An earlier version recorded the proof alone.
+    // An earlier version recorded only the proof.
     let path = desk.path("out/result.json");
     let mut told = read_json(&path);
     told["converted"][0].as_object_mut().expect("a disk").remove("content");
@@ -251,7 +251,7 @@ fn a_converted_disk_that_has_changed_is_not_reused() {
     assert_eq!(ended.json["errors"][0]["code"], "converted-changed", "{}", ended.stdout);
 }
 
-/// A VMDK of several files that another program's manifest names has no content hash yet.
+/// A VMDK of several files from another program's manifest has no content hash yet.
 #[test]
 fn a_vmdk_of_several_files_is_compared_before_fix() {
     let desk = Desk::new();

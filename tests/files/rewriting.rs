@@ -1,4 +1,4 @@
-//! Images rewritten from real streams, examined by the real qemu-img.
+//! Images converted from real streams, checked by the real qemu-img.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ fn qemu_img(args: &[&str]) -> String {
     text
 }
 
-/// Numbers that do not compress, the same in each run.
+/// Incompressible numbers, the same in each run.
 struct Noise(u64);
 
 impl Noise {
@@ -36,8 +36,8 @@ impl Noise {
     }
 }
 
-/// A raw disk of 1.2 GiB and an odd sector: text, noise, single bytes, and long holes, over more
-/// than two L2 tables.
+/// A raw disk of 1.2 GiB and an odd sector: text, noise, single bytes, and long holes, in more than
+/// two L2 tables.
 fn disk(dir: &Path) -> PathBuf {
     let path = dir.join("disk.raw");
     let file = File::create(&path).expect("created");
@@ -49,7 +49,7 @@ fn disk(dir: &Path) -> PathBuf {
     file.write_all_at(&text, (513 << 20) - 77_777).expect("written");
     let mut bytes = vec![0; 40 << 20];
     noise.fill(&mut bytes);
-    // Half of each cluster, so that some compress a little and some not at all.
+    // Half of each cluster, so that some compress slightly and some not at all.
     for cluster in bytes.chunks_mut(3 * CLUSTER) {
         let half = cluster.len() / 2;
         cluster[half..].fill(7);
@@ -150,7 +150,7 @@ fn the_same_stream_gives_the_same_image_whatever_the_pieces() {
     }
 }
 
-/// Size of the disks below: 18000 grains, more than two L2 tables.
+/// Size of the disks below, in bytes: 18000 grains, more than two L2 tables.
 pub const HOST_CAPACITY: u64 = 18_000 * CLUSTER as u64;
 
 /// A stream as an ESXi host sends it, with grains of one repeated byte.
@@ -196,7 +196,7 @@ pub fn host_stream(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
     path
 }
 
-/// The disk that [`host_stream`] describes.
+/// Raw disk with the content of [`host_stream`].
 pub fn host_disk(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
     let path = dir.join("host.raw");
     let file = File::create(&path).expect("created");
@@ -210,7 +210,7 @@ pub fn host_disk(dir: &Path, grains: &[(u64, u8)]) -> PathBuf {
 #[test]
 fn a_hosts_stream_is_taken_in_any_order() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    // Back and forth between three L2 tables, with a grain that is all zero.
+    // Back and forth between three L2 tables, with a grain of zeros.
     let grains = [(17_000, 1), (0, 2), (8200, 3), (1, 0), (2, 4), (17_001, 5), (8199, 6)];
     let (vmdk, raw) = (host_stream(dir.path(), &grains), host_disk(dir.path(), &grains));
     for (index, (target, format)) in TARGETS.into_iter().enumerate() {
@@ -224,7 +224,7 @@ fn a_hosts_stream_is_taken_in_any_order() {
 #[test]
 fn many_refcount_blocks_are_right() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-    // More than 2 GiB of clusters, each a cluster of the file: two refcount blocks and more.
+    // More than 2 GiB of clusters in the file, hence more than two refcount blocks.
     let out = dir.path().join("large.qcow2");
     let file = File::options().read(true).write(true).create_new(true).open(&out).expect("created");
     let capacity = 40_000 * CLUSTER as u64;

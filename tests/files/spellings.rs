@@ -1,4 +1,4 @@
-//! Packages whose files are not called, split, encoded or placed as their descriptor says.
+//! Packages whose files are named, split, encoded or placed differently from their descriptor.
 
 use std::fs;
 

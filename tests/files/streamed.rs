@@ -1,5 +1,5 @@
-//! Disks of a package that are converted while they are read: no file of their own format is ever
-//! written, the bytes are right, and the sums of both are known.
+//! Disks of a package that are converted while they are read: no file of their original format is
+//! ever written, the bytes are right, and the checksums of both forms are known.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MIB: u64 = 6;
 const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 const ARCHIVES: [Form; 4] = [Form::Tar, Form::TarGz, Form::TarXz, Form::Zip];
-/// What is left where all disks were converted while they were read.
+/// Files that are left if all disks were converted while they were read.
 const LEFT: [&str; 4] = ["manifest.json", "report.json", "result.json", "web <01>.qcow2"];
 
 fn package(desk: &Desk) -> (Ovf, Vec<u8>) {
@@ -47,7 +47,8 @@ fn received(desk: &Desk, disk: &str) -> Value {
     desk.manifest()["metadata"]["hyperexport"]["received"][disk].clone()
 }
 
-/// The only disk was converted while it was read from `stream`, and nothing else is there.
+/// Asserts that the only disk was converted while it was read from `stream`, and that no other file
+/// exists.
 fn assert_streamed(desk: &Desk, raw: &Path, format: &str, stream: &[u8], what: &str) {
     assert_eq!(desk.files("out"), LEFT, "{what}");
     desk.assert_disk(0, raw);
@@ -143,7 +144,7 @@ fn disks_packed_once_more_and_in_chunks_are_converted_too() {
 #[test]
 fn raw_disks_are_converted_and_their_length_counts() {
     for form in [Form::Tar, Form::TarGz] {
-        // What the descriptor says of the capacity: as it is, less, more, and nothing.
+        // Capacity in the descriptor: right, too small, too large, and missing.
         for (told, gz) in [(MIB, false), (MIB, true), (MIB - 1, false), (MIB + 9, true), (0, true)]
         {
             let desk = Desk::new();
@@ -199,7 +200,7 @@ fn disks_that_are_no_streams_are_exported_first() {
         let again = convert(&desk, &source, &[]);
         assert_eq!(again.json["already_done"], true, "{form:?}: {}", again.stderr);
 
-        // Asked for, it is refused: at once where the archive tells it soon.
+        // An explicit request is refused: at once if the archive reveals the problem quickly.
         let asked = ["--stream-convert=true", "--fresh"];
         let ended = convert(&desk, &source, &asked);
         let early = matches!(form, Form::Tar | Form::Zip);
@@ -271,7 +272,7 @@ fn the_uuid_of_a_vmdk_that_is_never_written_is_kept() {
     }
 }
 
-/// A package of one disk of [`HOST_CAPACITY`] as a host streams it.
+/// A package with one disk of [`HOST_CAPACITY`] as a host streams it.
 fn of_host(vmdk: &[u8]) -> [Packed; 2] {
     let ovf = Ovf::one("disk1.vmdk", HOST_CAPACITY >> 20);
     [packed("vm.ovf", ovf.text()), packed("disk1.vmdk", vmdk)]
@@ -340,7 +341,7 @@ fn a_package_that_is_cut_off_leaves_nothing() {
         let whole = fs::read(&source).expect("readable");
         fs::write(&source, &whole[..whole.len() / 2]).expect("written");
         let ended = convert(&desk, &source, &[]);
-        // Only gzip tells nothing before its end.
+        // Only gzip reveals nothing before its end.
         let code = if form == Form::TarGz { 1 } else { 4 };
         assert_eq!(ended.code, Some(code), "{form:?}: {}", ended.stderr);
         assert_eq!(desk.files("out"), [""; 0], "{form:?}");

@@ -1,4 +1,4 @@
-//! The sums of a package hold however they are spelled, and however the package is named.
+//! Checksums of a package are verified in every spelling, and with every way of naming the package.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use sha2::Digest;
 /// Size of the disk, in MiB.
 const MIB: u64 = 3;
 
-/// The files of a package of one disk, which is called `href` in the descriptor.
+/// Files of a package with one disk, which the descriptor calls `href`.
 fn package(desk: &Desk, href: &str) -> (Packed, Packed) {
     let raw = desk.raw("disk.raw", MIB);
     let vmdk = desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=streamOptimized"]);
@@ -17,7 +17,7 @@ fn package(desk: &Desk, href: &str) -> (Packed, Packed) {
     (packed("vm.ovf", Ovf::one(href, MIB).text()), packed(&name, fs::read(vmdk).expect("readable")))
 }
 
-/// A file of sums with a wrong one for `name`.
+/// A checksum file with a wrong checksum for `name`.
 fn wrong(name: &str) -> String {
     format!("SHA256({name})= {}\n", "0".repeat(64))
 }

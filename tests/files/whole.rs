@@ -1,11 +1,11 @@
-//! An image that was cut off is not taken for a whole one, wherever it lies.
+//! Truncated images are rejected, wherever they are stored.
 
 use std::fs;
 
 use crate::support::files::{Desk, Form, Ovf, pack, packed};
 
-/// Formats as `qemu-img` writes them, with the ending of their names. Raw images have nothing that
-/// would tell.
+/// Formats that `qemu-img` writes, with their file extensions. Truncation of a raw image cannot be
+/// detected.
 const IMAGES: [(&str, &str, &[&str]); 9] = [
     ("vmdk", "vmdk", &["subformat=streamOptimized"]),
     ("vmdk", "vmdk", &["subformat=monolithicSparse"]),
@@ -26,7 +26,7 @@ fn an_image_that_was_cut_off_is_refused() {
         let name = format!("disk1.{ending}");
         let path = desk.image(&raw, &name, format, options);
         let whole = fs::read(&path).expect("readable");
-        // Not much of it is missing, half of it is, nearly all of it is, there is nothing.
+        // A small part, half, nearly all, and all of the image is missing.
         for length in [whole.len() - 70_000, whole.len() / 2, 3000, 300, 0] {
             let of = format!("{format} {options:?} {length}");
             let cut = &whole[..length];
@@ -48,7 +48,7 @@ fn an_image_that_was_cut_off_is_refused() {
     }
 }
 
-/// Compressed clusters lie anywhere, and the last of them ends with the file.
+/// Compressed clusters may be at any offset, and the last one ends with the file.
 #[test]
 fn a_compressed_qcow2_is_taken_or_refused_as_it_deserves() {
     let desk = Desk::new();
@@ -67,8 +67,7 @@ fn a_compressed_qcow2_is_taken_or_refused_as_it_deserves() {
     ended.said("it is cut off");
 }
 
-/// The tables of a qcow2 that was made larger, shrunk and given snapshots are those of an image
-/// that is whole.
+/// A qcow2 that was enlarged, shrunk and given snapshots is complete according to its tables.
 #[test]
 fn an_image_with_a_past_is_whole() {
     let desk = Desk::new();

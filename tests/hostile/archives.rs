@@ -1,4 +1,4 @@
-//! Archives.
+//! Malicious archives.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -70,12 +70,12 @@ pub const CASES: &[Case] = &[
     Case { name: "a sum that is none", make: no_sum, said: "a line that is no checksum" },
 ];
 
-/// The descriptor of one disk of 4 MiB.
+/// Descriptor of one disk of 4 MiB.
 fn ovf() -> String {
     Ovf::one("disk1.vmdk", 4).text()
 }
 
-/// The beginning of an image that goes on without end: a sparse VMDK that is not of a stream.
+/// Beginning of an endless image: a sparse VMDK that is not streamOptimized.
 fn beginning() -> Vec<u8> {
     let mut header = vec![0; 512];
     header[..4].copy_from_slice(b"KDMV");
@@ -95,7 +95,7 @@ fn create(desk: &Desk) -> (PathBuf, File) {
     (path, file)
 }
 
-/// An archive whose disk is something else than a file.
+/// An archive whose disk is not a regular file.
 fn special(desk: &Desk, kind: EntryType) -> PathBuf {
     let (path, file) = create(desk);
     let mut tar = Builder::new(file);
@@ -111,7 +111,7 @@ fn special(desk: &Desk, kind: EntryType) -> PathBuf {
     path
 }
 
-/// A note of pax before the disk.
+/// An archive with a pax header before the disk.
 fn with_note(desk: &Desk, key: &str, value: &str) -> PathBuf {
     let (path, file) = create(desk);
     let mut tar = Builder::new(file);
@@ -130,8 +130,8 @@ fn pax_size(desk: &Desk) -> PathBuf {
     with_note(desk, "size", "18446744073709551615")
 }
 
-/// An archive whose member `at` has 2^64-1 bytes, which GNU tar writes in binary: with its padding
-/// that is none at all.
+/// An archive whose member `at` has 2^64-1 bytes, which GNU tar writes in binary. With its padding
+/// the length overflows to 0.
 fn wraps(desk: &Desk, at: usize) -> PathBuf {
     let (path, file) = create(desk);
     let mut tar = Builder::new(file);
@@ -150,7 +150,7 @@ fn wraps(desk: &Desk, at: usize) -> PathBuf {
     path
 }
 
-/// A member with fifty thousand notes about it.
+/// A member with fifty thousand pax headers.
 fn notes(desk: &Desk) -> PathBuf {
     let (path, file) = create(desk);
     let mut tar = Builder::new(GzEncoder::new(file, flate2::Compression::fast()));
@@ -162,7 +162,7 @@ fn notes(desk: &Desk) -> PathBuf {
     path
 }
 
-/// A GNU long name of 64 GiB, of which the archive holds as much as it likes.
+/// A GNU long name of 64 GiB, of which the archive may contain any part.
 fn long_name(desk: &Desk) -> PathBuf {
     let (path, file) = create(desk);
     let mut out = GzEncoder::new(file, flate2::Compression::fast());
@@ -249,7 +249,7 @@ fn nonsense_xz(desk: &Desk) -> PathBuf {
     path
 }
 
-/// A stream that needs 1.5 GiB to be read.
+/// A stream whose decompression needs 1.5 GiB of memory.
 fn greedy_xz(desk: &Desk) -> PathBuf {
     let (path, file) = create(desk);
     let mut options = liblzma::stream::LzmaOptions::new_preset(0).expect("a preset");

@@ -1,4 +1,5 @@
-//! What costs time: it ends when the user says so, and numbers beyond the clock are refused.
+//! Inputs that cost time: the user can interrupt them, and times beyond the clock's range are
+//! rejected.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,10 +13,10 @@ use tar::Header;
 use crate::support::files::{Desk, Ovf};
 use crate::support::job::Ended;
 
-/// Zeros of one gzip stream, and how many of them follow each other: hours for a debug build.
+/// Zeros of one gzip stream, and number of concatenated streams: hours for a debug build.
 const STREAM: usize = 64 << 20;
 const STREAMS: usize = 2000;
-/// Longest wait for something that takes a second.
+/// Timeout for operations that take a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn packed(bytes: &[u8]) -> Vec<u8> {
@@ -24,7 +25,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     out.finish().expect("packed")
 }
 
-/// The header of a member, and its bytes up to the next one.
+/// Header of a member, and its bytes up to the next one.
 fn member(name: &str, size: u64, bytes: &[u8]) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_path(name).expect("fits");

@@ -1,4 +1,4 @@
-//! What child processes are, what they see, and what an image can make them read.
+//! Child processes: which programs they run, what they see, and what an image can make them read.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,20 +12,20 @@ use tokio_util::sync::CancellationToken;
 use crate::support::files::{Desk, Form, Ovf, pack, packed};
 use crate::support::job::Ended;
 
-/// Stands in a file of the host that no image is to bring to light.
+/// Content of a host file that no image may reveal.
 const SECRET: &str = "TOP-SECRET-OF-THE-HOST";
-/// FIX needs an appliance; what is tried here comes before it.
+/// FIX needs an appliance; these tests concern earlier stages.
 const WITHOUT_FIX: [&str; 3] =
     ["--pipeline-fix=false", "--pipeline-inspect=false", "--pipeline-validate=false"];
 
-/// An executable script.
+/// Writes an executable script.
 fn script(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     fs::write(path, text).expect("written");
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
 }
 
-/// Converts a manifest's one disk.
+/// Converts a manifest with one disk.
 fn convert(desk: &Desk, image: &Path, format: &str) -> Ended {
     let bytes = fs::metadata(image).expect("there").len();
     let disk =
@@ -37,7 +37,7 @@ fn convert(desk: &Desk, image: &Path, format: &str) -> Ended {
     desk.run(&[&words[..], &WITHOUT_FIX].concat())
 }
 
-/// The bytes of the disk of what was converted; none where nothing was.
+/// Disk content of the converted image; `None` if nothing was converted.
 fn converted(desk: &Desk) -> Option<Vec<u8>> {
     let name = desk.files("out").into_iter().find(|name| name.ends_with(".qcow2"))?;
     let (from, to) = (desk.path("out").join(name), desk.path("seen.raw"));
@@ -51,12 +51,12 @@ fn tells_the_secret(bytes: &[u8]) -> bool {
     bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
 }
 
-/// A header of a sparse extent with its magic number and its capacity, and a descriptor behind it.
+/// A header of a sparse extent with its magic number and its capacity, and a descriptor after it.
 fn extent(magic: &[u8], capacity: (usize, u8), descriptor: &str) -> Vec<u8> {
     let mut bytes = vec![0; 512 * 40];
     bytes[..magic.len()].copy_from_slice(magic);
     bytes[capacity.0] = capacity.1;
-    // A hosted extent's version, grain size, and place of its descriptor.
+    // Version, grain size, and descriptor offset of a hosted extent.
     bytes[4] = 1;
     bytes[20] = 8;
     bytes[28] = 1;
@@ -65,7 +65,7 @@ fn extent(magic: &[u8], capacity: (usize, u8), descriptor: &str) -> Vec<u8> {
     bytes
 }
 
-/// Finding H1 and its siblings: a descriptor whose extents say that they are of another kind.
+/// Finding H1 and its siblings: a descriptor that names a wrong kind for its extents.
 #[test]
 fn a_vmdk_of_several_files_brings_no_other_file_to_light() {
     let efficient = 0xcafe_babe_u64.to_le_bytes();
@@ -99,7 +99,7 @@ fn a_vmdk_of_several_files_brings_no_other_file_to_light() {
     }
 }
 
-/// An overlay of `qemu-img` over a raw file.
+/// An overlay made by `qemu-img` over a raw file.
 fn overlay(desk: &Desk, secret: &Path, format: &str) -> PathBuf {
     let path = desk.path("image");
     let mut command = Command::new("qemu-img");
@@ -108,14 +108,14 @@ fn overlay(desk: &Desk, secret: &Path, format: &str) -> PathBuf {
     path
 }
 
-/// A qcow2 whose data are the bytes of another file.
+/// A qcow2 whose external data file is another file.
 fn with_data_file(desk: &Desk, secret: &Path) -> PathBuf {
     let path = desk.path("image");
     let option = format!("data_file={},data_file_raw=on", secret.display());
     let mut command = Command::new("qemu-img");
     command.args(["create", "-q", "-f", "qcow2", "-o", &option]).arg(&path).arg("64K");
     assert!(command.status().expect("qemu-img runs").success());
-    // Making it emptied the file.
+    // Creating the image emptied the file.
     fs::write(secret, SECRET.repeat(3000)).expect("written");
     path
 }
@@ -132,7 +132,7 @@ fn with_parent(desk: &Desk, secret: &Path) -> PathBuf {
     path
 }
 
-/// Every format that can name a second file, given to a conversion by its manifest.
+/// Every format that can name a second file, converted from a manifest.
 #[test]
 fn no_image_brings_another_file_to_light() {
     type Make = fn(&Desk, &Path) -> PathBuf;
@@ -156,7 +156,7 @@ fn no_image_brings_another_file_to_light() {
     }
 }
 
-/// A text VMDK that is what it says is put together by ourselves, compressed or not.
+/// A valid VMDK of several files is joined by hyperexport itself, with and without compression.
 #[test]
 fn a_vmdk_of_several_files_is_converted_from_its_manifest() {
     for subformat in ["monolithicFlat", "twoGbMaxExtentSparse", "twoGbMaxExtentFlat"] {
@@ -181,8 +181,8 @@ fn qemu_img(args: &[&str]) -> Program {
     Program::new("qemu-img").args(args).env("PATH", path).bounds(Bounds::of_writing(1 << 30))
 }
 
-/// The second wall: the look at the image is passed by, and the confined child is given what a
-/// stranger planted.
+/// The second line of defense: without the inspection, the confined child opens a malicious image
+/// directly.
 #[tokio::test]
 async fn a_confined_qemu_img_reaches_no_other_file() {
     let door = Door::find(|| qemu_img(&["--version"]), &limits()).await;
@@ -227,13 +227,13 @@ async fn a_confined_qemu_img_reaches_no_network() {
     let status = child::run(confined, &limits(), |_, line| said.push_str(line)).await;
     assert!(!status.expect("it runs").success(), "{said}");
     assert!(listener.accept().is_err(), "it came through: {said}");
-    // Without the confinement it comes through, and waits for an answer.
+    // Without the confinement the connection succeeds, and the child waits for an answer.
     let short = Limits { timeout: Some(std::time::Duration::from_secs(2)), ..limits() };
     child::run(asks(), &short, |_, _| {}).await.expect_err("it waits");
     listener.accept().expect("it came through");
 }
 
-/// An appliance with a Linux, of which hyper2kvm is the first choice.
+/// An OVF package with a Linux guest, for which hyper2kvm is preferred.
 fn linux(desk: &Desk) -> PathBuf {
     let raw = desk.raw("disk.raw", 2);
     let vmdk = desk.image(&raw, "disk.vmdk", "vmdk", &["subformat=streamOptimized"]);
@@ -242,7 +242,7 @@ fn linux(desk: &Desk) -> PathBuf {
     pack(desk, Form::Tar, &[packed("vm.ovf", ovf), packed("disk1.vmdk", vmdk)])
 }
 
-/// Finding C2: what an archive brought along is named, and not run.
+/// Finding C2: a hyper2kvm from an extracted archive is reported, but not run.
 #[test]
 fn a_hyper2kvm_of_the_working_folder_is_named_and_not_run() {
     let usual = "/usr/local/bin:/usr/bin:/bin";
@@ -267,13 +267,13 @@ fn a_hyper2kvm_of_the_working_folder_is_named_and_not_run() {
         command.current_dir(desk.path("here")).env("HOME", desk.path("home")).env("PATH", &path);
         let ended = Ended::from(command.output().expect("it runs"));
         assert!(!marker.exists(), "{place} {path}: it was run");
-        // Its folder may be named relative to the working folder.
+        // The folder may be given relative to the working folder.
         assert!(ended.stderr.contains("--hyper2kvm-path /"), "{place} {path}: {}", ended.stderr);
         assert_eq!(ended.code, Some(0), "{place} {path}: {}", ended.stderr);
     }
 }
 
-/// The interpreter of a trusted program counts as the program.
+/// The interpreter of a trusted program is checked like the program.
 #[test]
 fn a_hyper2kvm_with_a_planted_interpreter_is_not_run() {
     for (line, said) in [
@@ -303,7 +303,7 @@ fn a_hyper2kvm_with_a_planted_interpreter_is_not_run() {
     }
 }
 
-/// Finding M4: the password of the vCenter stays with us, and no core file is written.
+/// Finding M4: the vCenter password is not passed to children, and no core file is written.
 #[test]
 fn no_child_is_told_the_password() {
     let desk = Desk::new();

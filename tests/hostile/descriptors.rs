@@ -1,4 +1,4 @@
-//! OVF and VMX descriptors.
+//! Malicious OVF and VMX descriptors.
 
 use std::fs;
 use std::path::PathBuf;
@@ -152,7 +152,7 @@ fn href(desk: &Desk, href: &str) -> PathBuf {
     text(desk, &Ovf::one(href, 4).text())
 }
 
-/// One file of many chunks with long names, which many disks are made of.
+/// One file of many chunks with long names, which many disks use.
 fn chunks(desk: &Desk) -> PathBuf {
     let mut ovf = Ovf::one(&"x".repeat(5000), 4);
     ovf.files = ovf.files.replace("/>", " ovf:size='10000' ovf:chunkSize='1'/>");
@@ -160,7 +160,7 @@ fn chunks(desk: &Desk) -> PathBuf {
     text(desk, &ovf.text())
 }
 
-/// A package of 1990 disks, of `files` files of 10 000 chunks each.
+/// A package with 1990 disks, of `files` files with 10 000 chunks each.
 fn many_chunks(desk: &Desk, href: &str, files: usize, form: Form) -> PathBuf {
     let mut ovf = Ovf::one(href, 4);
     let (file, disk, item) = (ovf.files, ovf.disks, ovf.items);
@@ -176,7 +176,7 @@ fn many_chunks(desk: &Desk, href: &str, files: usize, form: Form) -> PathBuf {
     pack(desk, form, &[packed("vm.ovf", ovf.text())])
 }
 
-/// Many disks without a device name one file of a long name; the one with a device is not there.
+/// Many disks without a device name one file with a long name; the disk with a device is missing.
 fn unused(desk: &Desk) -> PathBuf {
     let mut ovf = Ovf::one("disk1.vmdk", 4);
     ovf.files += &format!("<File ovf:id='long' ovf:href='{}'/>", "y".repeat(1 << 20));
@@ -211,7 +211,7 @@ fn device(desk: &Desk) -> PathBuf {
     folder
 }
 
-/// An archive that holds a member of that very name: it is looked up, never written.
+/// An archive with a member of exactly that name: the name is only searched, never written.
 fn member(desk: &Desk, href: &str) -> PathBuf {
     let files = [packed("vm.ovf", Ovf::one(href, 4).text()), packed("disk1.vmdk", "KDMV")];
     pack(desk, Form::Tar, &files)

@@ -1,4 +1,4 @@
-//! Disk images.
+//! Malicious disk images.
 
 use std::fs;
 use std::path::PathBuf;
@@ -174,7 +174,7 @@ fn vhdx(desk: &Desk) -> PathBuf {
     image(desk, "disk.vhdx", &bytes)
 }
 
-/// A header of a sparse VMDK of grains of 64 KiB and tables of 512 of them, whose directory is at
+/// Header of a sparse VMDK with grains of 64 KiB and 512 of them per table, whose directory is at
 /// sector 1.
 fn vmdk_header(tables: u64, flags: u32, overhead: u64) -> Vec<u8> {
     let mut header = vec![0; 512];
@@ -191,7 +191,7 @@ fn vmdk_header(tables: u64, flags: u32, overhead: u64) -> Vec<u8> {
     header
 }
 
-/// A directory of so many tables, all of which are one, with `grain` as each entry.
+/// A directory with `tables` entries for the same table, each of whose entries is `grain`.
 fn directory_of_one_table(tables: u64, grain: u32) -> Vec<u8> {
     let place = 1 + (tables * 4).div_ceil(512);
     let mut bytes = u32::try_from(place).expect("small").to_le_bytes().repeat(tables as usize);
@@ -206,18 +206,18 @@ fn stream_of_one_table(desk: &Desk) -> PathBuf {
     image(desk, "disk.vmdk", &[vmdk_header(1 << 20, 0x30001, overhead), tables].concat())
 }
 
-/// A descriptor with one sparse extent of so many tables, all of which are one, and grains that are
-/// one.
+/// A descriptor with one sparse extent, whose `tables` directory entries name the same table, and
+/// whose table entries name the same grain.
 fn extent(desk: &Desk, tables: u64, grain: u32) -> PathBuf {
     let mut bytes = [vmdk_header(tables, 1, 1), directory_of_one_table(tables, grain)].concat();
     bytes.extend([7; 128 * 512]);
-    // It has a descriptor of its own, or else it would be refused as a part of a disk.
+    // An embedded descriptor: otherwise the file would be rejected as a part of a disk.
     bytes[28] = u8::from(tables == 1);
     image(desk, "extent.vmdk", &bytes);
     text(desk, &format!("RW {} SPARSE \"extent.vmdk\"", tables * 512 * 128))
 }
 
-/// An image of `qemu-img`, changed.
+/// A modified image of `qemu-img`.
 fn changed(desk: &Desk, format: &str, options: &[&str], change: fn(&mut Vec<u8>)) -> PathBuf {
     let raw = desk.raw("disk.raw", 2);
     let path = desk.image(&raw, &format!("image.{format}"), format, options);
@@ -227,7 +227,7 @@ fn changed(desk: &Desk, format: &str, options: &[&str], change: fn(&mut Vec<u8>)
     path
 }
 
-/// Its type is that of the difference to a parent, with the sum of the footer to go with it.
+/// A VHD of type difference, with a matching checksum in its footer.
 fn vhd(desk: &Desk) -> PathBuf {
     let path = changed(desk, "vpc", &[], |bytes| {
         let end = bytes.len() - 512;
@@ -247,8 +247,8 @@ fn vdi(desk: &Desk) -> PathBuf {
     changed(desk, "vdi", &[], |bytes| bytes[76] = 4)
 }
 
-/// The file parameters (MS-VHDX, 2.6.2.1) lie where QEMU puts them: 64 KiB into the metadata, which
-/// follow the headers and the log.
+/// Sets a flag in the file parameters (MS-VHDX, 2.6.2.1) at QEMU's offset: 64 KiB into the
+/// metadata, which follow the headers and the log.
 fn vhdx_child(desk: &Desk) -> PathBuf {
     changed(desk, "vhdx", &[], |bytes| {
         let id = *b"\x37\x67\xa1\xca\x36\xfa\x43\x4d\xb3\xb6\x33\xf0\xaa\x44\xe7\x6b";
@@ -259,7 +259,7 @@ fn vhdx_child(desk: &Desk) -> PathBuf {
     })
 }
 
-/// A first table that names the same second one again and again.
+/// An L1 table whose entries all name the same L2 table.
 fn tables_in_one(bytes: &mut Vec<u8>) {
     let first = u64::from_be_bytes(bytes[40..48].try_into().expect("eight")) as usize;
     let entry = bytes[first..first + 8].to_vec();

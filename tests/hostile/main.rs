@@ -1,5 +1,5 @@
-//! Inputs that mean harm, each with what makes it: the program says what is wrong with them, opens
-//! nothing outside of what it was given, and leaves nothing behind.
+//! Malicious inputs, each with its generator: the program reports the fault, opens no files except
+//! those that it was given, and leaves nothing behind.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,7 +21,7 @@ use std::process::Command;
 use support::files::Desk;
 use support::job::Ended;
 
-/// Memory that a run may use, in KiB of addresses: what a bomb would need is a multiple.
+/// Limit of a run's address space, in KiB: a bomb would need a multiple.
 const MEMORY_KIB: u32 = 1_200_000;
 
 /// A command of the desk under that limit, which its children share.
@@ -29,23 +29,23 @@ fn limited(desk: &Desk, inner: &Command) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", &format!("ulimit -v {MEMORY_KIB}; exec \"$@\""), "-"]);
     command.arg(inner.get_program()).args(inner.get_args()).current_dir(desk.dir.path());
-    // Else the C library asks for 64 MiB of addresses for each thread, whatever the thread needs.
+    // Otherwise the C library reserves 64 MiB of addresses per thread.
     command.env("MALLOC_ARENA_MAX", "2");
     command
 }
 
-/// A hostile input.
+/// A malicious input.
 struct Case {
-    /// What it is about.
+    /// Name of the case.
     name: &'static str,
-    /// Makes it; returns what to name as the source.
+    /// Generator of the input; returns the path of the source.
     make: fn(&Desk) -> PathBuf,
-    /// What is said about it.
+    /// Expected text of the error.
     said: &'static str,
 }
 
 impl Case {
-    /// Runs an export of it, and asserts that it ends as it should.
+    /// Runs an export of the input, and asserts that it fails as expected.
     fn check(&self) {
         let desk = Desk::new();
         let source = (self.make)(&desk);
@@ -67,7 +67,7 @@ impl Case {
     }
 }
 
-/// All files of the desk, the empty output folder left out.
+/// All files of the desk, without an empty output folder.
 fn tree(desk: &Desk) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![desk.dir.path().to_owned()];

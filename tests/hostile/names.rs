@@ -1,4 +1,4 @@
-//! Names of VMs.
+//! Malicious names of VMs.
 
 use crate::support::files::{Desk, Form, Ovf, pack, packed};
 

@@ -1,4 +1,4 @@
-//! State that others have put where ours is looked for: it is neither believed nor executed.
+//! State planted by others at the program's own paths: never trusted nor executed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -11,13 +11,13 @@ use crate::support::job::{Ended, read_json};
 use crate::support::journal;
 use serde_json::{Value, json};
 
-/// The user `nobody`.
+/// User ID of `nobody`.
 const NOBODY: u32 = 65534;
-/// A conversion that needs qemu-img alone.
+/// A conversion that needs only qemu-img.
 pub const CONVERT: [&str; 5] =
     ["--pipeline", "--converter", "native", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
-/// Runs a command that is given little time and memory: what would block or never end is killed.
+/// Runs a command with little time and memory, so that a hanging or endless run is killed.
 pub fn bounded(desk: &Desk, args: &[&str]) -> Ended {
     let inner = desk.command(args);
     let mut command = Command::new("sh");
@@ -55,10 +55,10 @@ pub fn export(desk: &Desk, more: &[&str]) -> Ended {
     bounded(desk, &[&args[..], more].concat())
 }
 
-/// A way to put something else in the place of a file.
+/// A function that replaces a file by something else.
 pub type Plant = fn(&Path);
 
-/// Every kind of thing that is no file of ours.
+/// Every kind of replacement that is not our own regular file.
 pub const PLANTS: [(&str, Plant); 5] = [
     ("a pipe", |path| {
         nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).expect("made");
@@ -78,7 +78,7 @@ pub const PLANTS: [(&str, Plant); 5] = [
     }),
 ];
 
-/// Every file of an output directory that steers a later run.
+/// All files of an output directory that control a later run.
 const STATE: [&str; 6] = [
     ".hyperexport-run",
     ".hyperexport-undo",
@@ -112,7 +112,7 @@ fn no_state_of_others_is_read() {
         }
         match saved {
             Some(bytes) => fs::write(&path, bytes).expect("written"),
-            // A folder of its own goes again.
+            // A folder that was made for the file is removed again.
             None if name.contains('/') => {
                 fs::remove_dir_all(path.parent().expect("a folder")).expect("removed");
             }
@@ -145,7 +145,7 @@ fn a_file_that_the_user_names_is_a_file_and_has_an_end() {
     assert_eq!(limited.code, Some(2), "{}", limited.stderr);
 }
 
-/// A program that shows that it was run, and the URI that has libvirt run it.
+/// A program that leaves evidence of its execution, and the URI that makes libvirt run it.
 fn program(desk: &Desk) -> (PathBuf, String) {
     let (script, proof) = (desk.path("run-me"), desk.path("PWNED"));
     fs::write(&script, format!("#!/bin/sh\nid > {}\n", proof.display())).expect("written");
@@ -210,7 +210,7 @@ fn a_sealed_journal_serves_its_own_folder_and_uri_alone() {
     for part in [&*there, &here, "hyperexport undo", "--libvirt-uri", "domain 'web01'"] {
         assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
     }
-    // The host of the run's own target may be there later.
+    // The host of this run's own target may come up later.
     let same = bounded(&desk, &[&args[..], &[&there], &CONVERT, &["--dry-run"]].concat());
     assert_eq!(same.code, Some(0), "{}", same.stderr);
     // A copy proves nothing.
@@ -255,7 +255,7 @@ fn no_uri_of_a_file_runs_a_program() {
         assert!(matches!(ended.code, Some(2 | 4)), "{uri}: {:?} {}", ended.code, ended.stderr);
         assert!(!proof.exists(), "{uri} was believed");
     }
-    // The user's own word is refused, too, where it can only mean a program.
+    // Even a URI of the user is rejected if it can only run a program.
     for uri in &uris(&command)[..2] {
         let ended = bounded(&desk, &["info", "x", "--source", &format!("libvirt+{uri}")]);
         assert_ne!(ended.code, Some(0), "{}", ended.stderr);
@@ -263,7 +263,7 @@ fn no_uri_of_a_file_runs_a_program() {
     }
 }
 
-/// An export that is converted, and the result that tells of it.
+/// A converted export, and its result.
 fn converted() -> (Desk, Value) {
     let desk = Desk::new();
     desk.raw("disk.raw", 4);
@@ -302,7 +302,7 @@ fn a_result_under_the_right_name_is_inspected() {
     let (desk, result) = converted();
     let own = PathBuf::from(result["converted"][0]["path"].as_str().expect("a path"));
     let mut told = result.clone();
-    // As someone writes it who has put another file there.
+    // As written by someone who has replaced the file.
     told["conversion"]["images"] = json!([]);
     fs::write(desk.path("out/result.json"), told.to_string()).expect("written");
     for plant in [
@@ -352,7 +352,7 @@ fn root_writes_nothing_where_somebody_else_can() {
             assert!(desk.files(top).is_empty(), "{output}: {:?}", desk.files(top));
         }
     }
-    // Below a sticky folder nobody can replace a folder of ours.
+    // Below a sticky folder nobody else can replace our folder.
     let ended = desk.run(&["--source", "disk.raw", "--memory", "1G", "--output", "sticky/ours"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }

@@ -7,7 +7,7 @@ use crate::limited;
 use crate::support::files::Desk;
 use crate::support::job::Ended;
 
-/// A server of one kind of reply; it ends with its standard input.
+/// A server with one kind of reply; closing its standard input ends it.
 struct Server {
     process: Child,
     port: String,

@@ -1,4 +1,4 @@
-//! State of a run that others replace, before it is read again or while the run works.
+//! State of a run that others replace, before or while the program reads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::planted::{CONVERT, PLANTS, bounded, export, exported, is_root};
 use crate::support::files::Desk;
 use crate::support::job::Ended;
 
-/// Longest wait for something that takes seconds.
+/// Timeout for operations that take seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A desk with a converted disk in `out`, and the path of the disk.
@@ -21,7 +21,7 @@ fn converted() -> (Desk, PathBuf) {
     (desk, image)
 }
 
-/// Puts each odd thing in the place of a file, and has `judge` look at what follows.
+/// Replaces a file by each kind of plant, and calls `judge` to check the consequences.
 fn each_plant(path: &Path, judge: impl Fn(&str)) {
     let saved = fs::read(path).expect("there");
     for (what, plant) in PLANTS {
@@ -48,7 +48,7 @@ fn verify_reads_no_result_of_others() {
             assert!(ended.stderr.contains("result.json"), "{what}: {}", ended.stderr);
         }
     });
-    // A record of the folder is no other thing.
+    // The same applies to a record in the folder.
     fs::create_dir(desk.path("out/runs")).expect("made");
     let record = desk.path("out/runs/20260101T000000Z.json");
     fs::copy(&path, &record).expect("copied");
@@ -64,7 +64,7 @@ fn verify_reads_no_result_of_others() {
 #[test]
 fn verify_reads_no_image_that_is_none() {
     let (desk, image) = converted();
-    // As someone writes it who has put another file there.
+    // As written by someone who has replaced the file.
     let path = desk.path("out/result.json");
     let mut told: serde_json::Value =
         serde_json::from_slice(&fs::read(&path).expect("there")).expect("JSON");
@@ -81,7 +81,7 @@ fn verify_reads_no_image_that_is_none() {
     }
 }
 
-/// A user who may rename the output directory of a run gets nothing of the run's state there.
+/// A user who can rename the output directory during a run receives none of the run's state.
 #[test]
 fn an_output_directory_that_is_replaced_gets_no_state_of_the_run() {
     let desk = Desk::new();

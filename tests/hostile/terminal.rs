@@ -1,5 +1,5 @@
-//! What the program prints: names and lines of others steer no terminal and look like no line of
-//! ours, and no terminal that is closed, gone or stuck changes how a run ends.
+//! Output of the program: foreign names and lines neither control the terminal nor imitate our own
+//! lines. A terminal that is closed, disconnected or stuck does not change a run's result.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::files::{Desk, Form, Ovf, pack, packed};
 use crate::support::job::Ended;
 
-/// What must never reach a terminal from others.
+/// Characters of foreign text that must never reach a terminal.
 fn steers(c: char) -> bool {
     (c.is_control() && c != '\n') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -128,7 +128,7 @@ fn a_command_line_with_control_characters_is_shown_and_not_obeyed() {
     assert!(!ended.stderr.contains(steers), "{:?}", ended.stderr);
 }
 
-/// Runs the command with a standard output whose reader has gone.
+/// Runs the command with a closed pipe as standard output.
 fn without_reader(command: &mut Command) -> Ended {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -173,7 +173,7 @@ fn an_output_that_takes_nothing_does_not_change_how_a_run_ends() {
     assert_eq!(status.code(), Some(1), "a list is nothing but what it prints");
 }
 
-/// Ends in time, or is killed.
+/// Waits for the exit code; a child that exceeds the time is killed.
 fn wait(child: &mut Child, within: Duration) -> Option<i32> {
     let deadline = Instant::now() + within;
     while Instant::now() < deadline {
@@ -187,7 +187,7 @@ fn wait(child: &mut Child, within: Duration) -> Option<i32> {
     None
 }
 
-/// A pipe that is full, so that anyone who writes to it waits.
+/// A full pipe, so that every writer blocks.
 fn full_pipe() -> (std::io::PipeReader, OwnedFd) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let writer = OwnedFd::from(writer);
@@ -199,7 +199,7 @@ fn full_pipe() -> (std::io::PipeReader, OwnedFd) {
     (reader, writer)
 }
 
-/// The first line of the run blocks its only thread.
+/// The first line of output blocks the run's only thread.
 #[test]
 fn a_second_signal_ends_a_run_that_is_stuck() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT] {
@@ -215,7 +215,7 @@ fn a_second_signal_ends_a_run_that_is_stuck() {
         kill(pid, signal).expect("it lives");
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(child.try_wait().expect("asked"), None, "{signal}: it was not stuck");
-        // However often: a broken connection is no wish to leave at once.
+        // Repeated hangups do not force an immediate exit.
         kill(pid, Signal::SIGHUP).expect("it lives");
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(child.try_wait().expect("asked"), None, "{signal}: HUP ended it");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::libvirtd::{self, Names};
 
-/// What bash would offer for the last of `words`.
+/// bash's completions of the last of `words`.
 fn offered(words: &[&str]) -> Vec<String> {
     let index = (words.len() - 1).to_string();
     let output = Command::new(env!("CARGO_BIN_EXE_hyperexport"))

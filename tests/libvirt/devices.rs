@@ -1,6 +1,6 @@
-//! Disks in pools of type `logical` and `zfs`. LVM is played by tests/lvm/lvm and ZFS by
-//! tests/zfs/zfs on loop devices, since there may be no device-mapper and no ZFS; libvirt, its
-//! storage driver, the devices and QEMU are real.
+//! Disks in pools of type `logical` and `zfs`. tests/lvm/lvm and tests/zfs/zfs simulate LVM and ZFS
+//! on loop devices, since device-mapper and ZFS may be missing. libvirt, its storage driver, the
+//! devices and QEMU are real.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ use virt::connect::Connect;
 
 const SIZE: u64 = 512 << 20;
 
-/// What makes the devices.
+/// The volume manager.
 #[derive(Clone, Copy)]
 struct Manager {
-    /// Type of its pools.
+    /// Type of the manager's pools.
     kind: &'static str,
-    /// The script that plays it, and the programs that it is, below the folder of the daemon.
+    /// The script that simulates it, and its program names, below the folder of the daemon.
     script: &'static str,
     programs: &'static [&'static str],
-    /// The folder of volumes in its state.
+    /// Folder of the volumes in its state.
     volumes: &'static str,
-    /// The folder that has its devices, each in a folder of the group.
+    /// Folder of its devices, with a subfolder per group.
     devices: &'static str,
 }
 
@@ -47,7 +47,7 @@ const ZFS: Manager = Manager {
     devices: "/dev/zvol",
 };
 
-/// A daemon with a volume group that is a started pool.
+/// A daemon with a volume group that is an active pool.
 struct Group {
     daemon: Daemon,
     name: String,
@@ -118,7 +118,7 @@ impl Drop for Group {
     }
 }
 
-/// Whether a device begins with the disk of an image.
+/// Asserts that a device begins with the disk of an image.
 fn assert_holds(device: &Path, image: &Path, format: DiskFormat) {
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let [image, raw_path] = [image, raw.path()].map(|path| path.to_str().expect("UTF-8"));
@@ -188,7 +188,7 @@ async fn what_devices_cannot_is_refused_and_a_dead_run_s_are_known() {
     assert!(matches!(error, Error::NoSpace { .. }), "{}", chain(&error));
     setup.disks.0.truncate(1);
 
-    // Killed in the upload: only what the journal says is left of the run.
+    // Killed during the upload: only the journal knows about the run.
     let steps = std::sync::Arc::new(std::sync::Mutex::new(Vec::<Undo>::new()));
     let noted = std::sync::Arc::clone(&steps);
     let journal = Journal::new(move |step| {

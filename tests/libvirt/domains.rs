@@ -37,7 +37,7 @@ async fn a_bios_guest_is_defined_as_it_was_at_its_source() {
         "org.qemu.guest_agent.0",
         "<boot order='1'/>",
     ] {
-        // libvirt 9 has no clusters yet.
+        // libvirt 9 does not support clusters yet.
         let older = part.replace("clusters='1' ", "");
         assert!(
             defined.xml.contains(part) || defined.xml.contains(&older),
@@ -146,7 +146,7 @@ async fn what_libvirt_refuses_at_the_end_leaves_nothing() {
     assert!(chain(&error).starts_with("defining domain '"), "{}", chain(&error));
     setup.assert_nothing_left();
 
-    // And the next try succeeds.
+    // And the next attempt succeeds.
     setup.host = setup.target.capabilities().await.expect("known");
     setup.import().await.expect("imports");
 }
@@ -176,7 +176,7 @@ async fn what_cannot_be_taken_back_is_said_with_what_failed_first() {
     let in_the_way = volume.clone();
     let progress = Progress::new(move |event| {
         if matches!(event, Event::TaskFinished { .. }) {
-            // A folder in the place of the volume: neither a volume nor a file to remove.
+            // A folder in the place of the volume: neither a volume nor a removable file.
             std::fs::remove_file(&in_the_way).expect("it was copied");
             std::fs::create_dir(&in_the_way).expect("made");
         }
@@ -191,7 +191,7 @@ async fn what_cannot_be_taken_back_is_said_with_what_failed_first() {
     assert!(text.starts_with(&format!("not removed: {}", volume.display())), "{text}");
     assert!(text.contains(": volume '"), "{text}");
     assert!(setup.names.domains().is_empty());
-    // What lies in its pool by now is somebody's, and the pool stays with it.
+    // The volume now in the pool belongs to someone else, so the pool stays too.
     assert!(text.contains("(it contains 1 volumes)"), "{text}");
     assert_eq!(setup.names.pools().len(), 1);
 }
@@ -280,7 +280,7 @@ async fn hardware_that_libvirt_refuses_is_found_out_beforehand() {
     let Some(mut setup) = Setup::new().await else { return };
     setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     setup.assert_nothing_left();
-    // As if the host had lost a machine since it was asked.
+    // As if the host had dropped a machine type since its capabilities were read.
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-i440fx-0.1".to_owned();
     }
@@ -309,7 +309,7 @@ async fn a_rehearsal_takes_away_what_a_killed_one_left_and_nothing_else() {
         connect.define_domain_xml(&xml).expect("defined")
     };
     define(&format!("hyperexport-trial-{ours}"), ours);
-    // Somebody's own choice of a name.
+    // A user's own domain with such a name.
     let kept = define("hyperexport-trial-mine", other);
     setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
     let left = connect.lookup_domain_by_uuid_string(ours);

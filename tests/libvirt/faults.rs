@@ -1,5 +1,5 @@
-//! A daemon that dies between two steps of an import and comes back: a clear error, nothing
-//! half-made, and the next import succeeds. The daemon is the test's own, with folders of its own.
+//! A daemon that crashes between two steps of an import and restarts: a clear error, nothing
+//! half-made, and the next import succeeds. The daemon is private, with its own folders.
 
 use std::sync::{Arc, Mutex};
 
@@ -41,9 +41,9 @@ async fn a_daemon_that_dies_between_two_steps_leaves_nothing_half_made() {
             assert!(matches!(error, Error::ConnectionLost { .. }), "{steps:?}: {said}");
             assert!(said.contains(&daemon.uri()) && error.hint().is_some(), "{said}");
         } else {
-            // Pool, two copies with a step before and after they have their names, the disks as
-            // they are before the definition, domain, the two files of the snapshot and itself: it
-            // died at each, and now at none.
+            // The daemon crashed at each step, and no longer at any: the pool, two copies with a
+            // step before and after their final names. Then the disks before the definition, the
+            // domain, the two files of the snapshot, and the snapshot.
             assert_eq!(crash_at, 10, "{steps:?}");
             take_back(&settings, &end.expect("nothing disturbs it")).await;
         }
@@ -72,7 +72,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
     let disk = &mut setup.disks.0[0];
     (disk.path, disk.format, disk.capacity) = (image, DiskFormat::Raw, ByteSize(LARGE));
 
-    // Somebody else takes the space as soon as the first bytes have arrived.
+    // Another program uses up the space as soon as the first bytes have arrived.
     let theirs = setup.pool_dir().join("theirs");
     let taker = theirs.clone();
     let progress = Progress::new(move |event| {
@@ -94,7 +94,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
     assert!(theirs.exists(), "it failed before: {}", chain(&error));
     assert!(error.hint().is_some(), "{}", chain(&error));
 
-    // Its libvirtd may have died of it: the next run undoes what is left.
+    // Its libvirtd may have crashed, too: the next run undoes the rest.
     daemon.crash();
     setup.target = Connection::connect(&settings).await.expect("answers");
     let steps = steps.lock().expect("whole").clone();
@@ -102,7 +102,7 @@ async fn a_pool_that_fills_up_in_an_upload_is_told_and_nothing_stays() {
     let left: Vec<_> = std::fs::read_dir(setup.pool_dir()).expect("the folder").flatten().collect();
     let foreign = |name: &std::ffi::OsStr| name == "theirs" || name == "lost+found";
     assert!(left.iter().all(|entry| foreign(&entry.file_name())), "{left:?}");
-    // The pool holds what is somebody else's, so it stays.
+    // The pool contains a foreign file, so it stays.
     assert!(taken.left.iter().all(|what| what.starts_with("storage pool")), "{:?}", taken.left);
     std::fs::remove_file(theirs).expect("removed");
     let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));

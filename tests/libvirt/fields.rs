@@ -1,14 +1,14 @@
-//! Every element and attribute that the XML types of `src/libvirt/xml` can write stands in a
-//! golden: what no golden has, nothing shows to be right.
+//! Every element and attribute that the XML types of `src/libvirt/xml` can write occurs in a golden
+//! file. Otherwise no test would cover it.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files whose types write domains.
+/// Files whose types write domains.
 const FILES: [&str; 4] = ["domain.rs", "devices.rs", "features.rs", "metadata.rs"];
 
-/// Fields that no golden has, each with the reason.
+/// Fields that no golden file contains, each with the reason.
 const UNSEEN: [(&str, &str); 3] = [
     (
         "<hyperexport:hyperexport definition>",
@@ -21,14 +21,14 @@ const UNSEEN: [(&str, &str); 3] = [
     ("<transient> in <disk>", "it is of a boot test only, which tests/libvirt/heavy/after.rs has"),
 ];
 
-/// What a field is written as.
+/// XML form of a field.
 #[derive(Debug, PartialEq)]
 enum Written {
     Attribute(String),
     Element(String),
 }
 
-/// A field of a type: of which element, and what it is written as.
+/// A field of a type: its element, and its XML form.
 #[derive(Debug, PartialEq)]
 struct Field {
     of: Option<String>,
@@ -54,12 +54,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// The text between the first `from` and the next `to`.
+/// Text between the first `from` and the next `to`.
 fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
     text.split_once(from)?.1.split_once(to).map(|(inner, _)| inner)
 }
 
-/// The fields of the types in a source file. The element of a type stands first in its comment.
+/// Fields of the types in a source file. A type's element comes first in its doc comment.
 fn fields(source: &str) -> Vec<Field> {
     let mut fields = Vec::new();
     let (mut of, mut rename, mut inside) = (None, None, None);
@@ -95,7 +95,7 @@ fn fields(source: &str) -> Vec<Field> {
     fields
 }
 
-/// `EmsrBitmap` as the serializer writes it.
+/// Name of a variant such as `EmsrBitmap` as the serializer writes it.
 fn snake(variant: &str) -> String {
     let mut name = String::new();
     for c in variant.chars() {
@@ -107,7 +107,7 @@ fn snake(variant: &str) -> String {
     name
 }
 
-/// Whether the field stands in the text.
+/// Whether the field occurs in the text.
 fn stands_in(field: &Field, text: &str) -> bool {
     let tags = text.split('<').map(|rest| rest.split('>').next().unwrap_or_default());
     let name = |tag: &str| tag.split([' ', '/']).next().unwrap_or_default().to_owned();

@@ -1,6 +1,6 @@
-//! The domain XML of guests of every family on hosts of every kind, as it is written.
-//! `UPDATE_GOLDEN=1` writes the files anew; each is checked by libvirt's own schema, and every
-//! guest is defined by the daemon of this host.
+//! Domain XML of guests of every family on hosts of every kind. `UPDATE_GOLDEN=1` rewrites the
+//! files. Each file is validated by libvirt's own schema, and this host's daemon defines every
+//! guest.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ use virt::sys;
 
 const UUID: &str = "11111111-2222-4333-8444-555555555555";
 
-/// Hosts that take every guest.
+/// Hosts that support every guest.
 const HOSTS: [&str; 3] = ["libvirt-9.0", "libvirt-11.3", "enterprise-without-qxl"];
 
 fn guest(name: &str) -> Guest {
@@ -22,7 +22,7 @@ fn guest(name: &str) -> Guest {
 
 fn check(folder: &str, guest: &Guest, host: &HostCapabilities, domain_type: Option<DomainType>) {
     let xml = guest.xml(host, domain_type, None, UUID).expect("the host takes it");
-    // A release changes no golden.
+    // A new version changes no golden file.
     let release = format!(" version=\"{}\">", env!("CARGO_PKG_VERSION"));
     assert!(xml.contains(&release), "no{release} in {xml}");
     let xml = xml.replace(&release, " version=\"VERSION\">");
@@ -124,7 +124,7 @@ async fn the_daemon_of_this_host_defines_every_guest() {
     if !able {
         return libvirtd::skip("no secure boot or no TPM (packages ovmf, swtpm, swtpm-tools)");
     }
-    // Asked for at the start only.
+    // Checked only at the start of a domain.
     setup.host.switches.push("ovsbr0".to_owned());
     let connect = libvirtd::connect();
     for guest in guests() {

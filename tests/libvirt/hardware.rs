@@ -1,4 +1,4 @@
-//! Hardware of domains on the real QEMU driver: what is planned is taken by libvirt, with schema
+//! Hardware of domains on the real QEMU driver: libvirt accepts the planned XML, with schema
 //! validation, and QEMU starts with it.
 
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use hyperexport::model::{
 
 /// Starts the domain and stops it again.
 fn starts(setup: &Setup, defined: &DefinedDomain) {
-    // QEMU runs as another user, who must get at the disk.
+    // QEMU runs as another user, who must be able to access the disk.
     let open = std::fs::Permissions::from_mode(0o711);
     std::fs::set_permissions(setup.dir.path(), open).expect("set");
     let connect = libvirtd::connect();
@@ -99,7 +99,7 @@ async fn windows_11_gets_tpm_and_secure_boot_and_starts() {
         "<smm state='on'/>",
         "machine='pc-q35",
         "bus='sata'",
-        // The card that it had, whose driver it has therefore.
+        // The original card, for which the guest has a driver.
         "<model type='vmxnet3'/>",
         "http://microsoft.com/win/11",
         "offset='localtime'",
@@ -312,7 +312,7 @@ async fn the_identity_of_the_source_is_kept_by_one_domain_of_a_host() {
     }
     starts(&setup, &defined);
 
-    // A second domain of the VM gets a UUID of its own, and says so.
+    // A second domain of the VM gets a new UUID, with a warning.
     setup.options.name = Some(setup.names.name("second"));
     let second = setup.import().await.expect("imports");
     assert_ne!(second.uuid, uuid);
@@ -320,7 +320,7 @@ async fn the_identity_of_the_source_is_kept_by_one_domain_of_a_host() {
     assert!(codes.contains(&"uuid-not-kept"), "{codes:?}");
     assert!(second.xml.contains("VMware-56 4d"), "{}", second.xml);
 
-    // What another export is said to have defined with the UUID is not this domain.
+    // A domain with that UUID from another export's record is not this domain.
     let mut other = defined.undo.clone();
     for step in &mut other {
         if let Undo::Undefine { mark, .. } = step {

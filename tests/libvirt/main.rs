@@ -1,4 +1,4 @@
-//! Everything that is made in libvirt, on a real daemon.
+//! Tests of imports into libvirt, on a real daemon.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-//! Networks of domains on the real daemon: what the map says is what libvirt has, and what cannot
-//! work is refused before anything is made.
+//! Networks of domains on the real daemon: the network map is applied, and an impossible mapping is
+//! rejected before any change.
 
 use crate::support::import::{Setup, chain};
 use crate::support::libvirtd;
@@ -26,7 +26,7 @@ fn in_networks(setup: &mut Setup, names: [&str; 4]) {
     setup.vm.nics = nics.collect();
 }
 
-/// A network without addresses that goes with the test.
+/// A network without addresses, removed on drop.
 struct Isolated(Network);
 
 impl Isolated {
@@ -51,7 +51,7 @@ async fn every_interface_is_where_the_map_says() {
     in_networks(&mut setup, ["VM Network", "Lab, \u{1f980}=1", "Storage", "Old"]);
     setup.options.network_map =
         map(&["Lab, \u{1f980}=1=network:default", "Storage=ovs:hxtovs0,vlan=20", "Old=none"]);
-    // Open vSwitch itself is not needed to define: libvirt asks for it at the start.
+    // Open vSwitch itself is not needed for a definition: libvirt uses it only at the start.
     setup.host.switches.push("hxtovs0".to_owned());
     let warnings = setup.target.preflight(&setup.request()).await.expect("all is there");
     let told = |code: &str| {
@@ -131,7 +131,7 @@ async fn an_address_of_another_domain_on_the_same_network_is_warned_of() {
     assert_eq!(used.len(), 3, "{used:?}");
     assert!(used[0].contains(&format!("domain '{first}'")) && used[0].contains("'default'"));
 
-    // The bridge of the network is the same place, another bridge is not.
+    // The network's bridge is the same segment, another bridge is not.
     setup.options.network_map = map(&["mac:00:50:56:aa:dd:01=bridge:virbr0", "*=none"]);
     let used = codes(setup.target.preflight(&setup.request()).await.expect("only a warning"));
     assert_eq!(used.len(), 1, "{used:?}");
@@ -140,7 +140,7 @@ async fn an_address_of_another_domain_on_the_same_network_is_warned_of() {
     let used = codes(setup.target.preflight(&setup.request()).await.expect("taken"));
     assert!(used.is_empty(), "{used:?}");
 
-    // The domain that makes way does not count.
+    // The domain that is replaced does not count.
     setup.options.network_map = map(&["Lab=network:default", "Old=none"]);
     (setup.options.name, setup.replace) = (Some(first.clone()), Some(first.clone()));
     let used = codes(setup.target.preflight(&setup.request()).await.expect("replaced"));
@@ -156,7 +156,7 @@ async fn a_user_network_needs_nothing_of_the_host() {
     setup.options.bridge = "hxtnone".to_owned();
     let defined = setup.import().await.expect("defined");
     assert_eq!(defined.xml.matches("<interface type='user'>").count(), 2, "{}", defined.xml);
-    // With passt, as libvirt takes it: the program need not be there to define.
+    // With passt, which need not be installed for a definition.
     for platform in &mut setup.host.platforms {
         platform.user_networks = vec![UserNetwork::Passt];
     }
@@ -201,7 +201,7 @@ async fn a_vlan_is_for_bridges_that_tag() {
         Ok(_) => assert!(tags, "virbr0 does not tag"),
         Err(hint) => assert!(!tags && hint.expect("a hint").contains("vlan_filtering 1")),
     }
-    // Where the host can, libvirt takes it.
+    // If the host supports VLANs, libvirt accepts the mapping.
     setup.host.bridges.iter_mut().for_each(|bridge| bridge.vlans = true);
     let defined = setup.import().await.expect("defined");
     let domain = libvirtd::connect().lookup_domain_by_name(&defined.name).expect("it is there");

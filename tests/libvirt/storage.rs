@@ -45,7 +45,7 @@ async fn copied(transfer: Transfer) {
 
 #[tokio::test]
 async fn a_remote_daemon_is_sent_its_volumes() {
-    // libvirt takes the host for a remote one; its "ssh" runs the command here.
+    // libvirt treats the host as remote; this "ssh" runs the command locally.
     let dir = tempfile::tempdir().expect("a folder");
     let ssh = dir.path().join("ssh");
     fs::write(&ssh, "#!/bin/sh\nfor last; do :; done\nexec sh -c \"$last\"\n").expect("written");
@@ -53,7 +53,7 @@ async fn a_remote_daemon_is_sent_its_volumes() {
     let uri = format!("qemu+ssh://elsewhere/system?command={}", ssh.display());
     let Some(mut setup) = Setup::at(&uri, Transfer::Auto).await else { return };
     setup.add_disk(DiskFormat::Raw);
-    // An image where the remote pool would be is not one of its volumes.
+    // A local image at the path of the remote pool is not one of the pool's volumes.
     setup.make_pool().create(0).expect("started");
     let there = setup.pool_dir().join("image.qcow2");
     fs::copy(&setup.disks.0[0].path, &there).expect("copied");
@@ -123,7 +123,7 @@ async fn an_image_inside_the_pool_is_used_where_it_lies_and_survives_a_failure()
     assert!(pool.is_active().expect("known"), "a stopped pool is started");
 }
 
-/// The import fails after somebody else has put a file into the pool.
+/// An import that fails after another program has put a file into the pool.
 async fn fails_beside_others(setup: &mut Setup) -> (Error, Vec<Undo>) {
     for platform in &mut setup.host.platforms {
         platform.machine = "pc-no-such-machine".to_owned();
@@ -152,7 +152,7 @@ async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
     assert!(said.contains("storage pool") && said.contains("it contains 1 volumes"), "{said}");
     let pool = libvirtd::connect().lookup_storage_pool_by_name(&setup.pool.name).expect("stays");
     assert!(pool.is_active().expect("known"), "it was stopped under others");
-    // For anyone who comes later that is no failure, and without the others it goes.
+    // For a later undo that is no failure, and without the foreign file the pool is removed.
     let taken = setup.target.take_back(&steps).await.expect("looked");
     assert!(taken.is_complete() && !taken.left.is_empty(), "{taken:?}");
     fs::remove_file(setup.pool_dir().join("theirs")).expect("removed");
@@ -165,7 +165,7 @@ async fn a_pool_that_others_have_begun_to_use_outlives_a_failed_import() {
 async fn a_pool_that_was_started_is_not_stopped_under_others() {
     let Some(mut setup) = Setup::new().await else { return };
     let pool = setup.make_pool();
-    // What lay there before is nobody's new volume.
+    // A file that existed before is not a new foreign volume.
     fs::write(setup.pool_dir().join("old"), "old").expect("written");
     let good = setup.host.clone();
     let (error, _) = fails_beside_others(&mut setup).await;
@@ -177,7 +177,7 @@ async fn a_pool_that_was_started_is_not_stopped_under_others() {
     setup.host = good;
 }
 
-/// A run that fails stops the pool that it has started, also while another run is about to fill it.
+/// A failed run stops the pool that it has started, but not while another run is about to fill it.
 #[tokio::test]
 async fn a_pool_that_another_run_is_about_to_fill_is_not_stopped() {
     let (Some(mut first), Some(mut second)) = (Setup::new().await, Setup::new().await) else {
@@ -188,8 +188,8 @@ async fn a_pool_that_another_run_is_about_to_fill_is_not_stopped() {
     for platform in &mut first.host.platforms {
         platform.machine = "pc-no-such-machine".to_owned();
     }
-    // Each waits where it is about to make its volume: the first for the second, and that for its
-    // end.
+    // Each run waits before creating its volume: the first for the second, and the second for the
+    // first one's end.
     let (enter, entered) = tokio::sync::oneshot::channel::<()>();
     let (begin, begun) = std::sync::mpsc::channel();
     let (end, ended) = std::sync::mpsc::channel();
@@ -262,7 +262,7 @@ async fn a_stopped_pool_without_its_folder_is_refused_or_gets_it() {
     assert!(hint.contains("virsh pool-build") && hint.contains("virsh pool-start"), "{hint}");
     assert!(!setup.pool_dir().exists() && !pool.is_active().expect("known"));
 
-    // With its path it may be made; a run that fails takes it back.
+    // With a path the pool may be built; a failed run removes it.
     setup.pool = named;
     let preview = setup.target.preview(&setup.request()).await.expect("previewed");
     assert!(preview.pool.built && preview.pool.stopped, "{preview:?}");
@@ -320,7 +320,7 @@ async fn a_stopped_pool_is_looked_into_before_anything_is_exported() {
     setup.pool.path = None;
     setup.target.test_define(&setup.request()).await.expect("nothing to refuse");
 
-    // Whether the pool starts with its host matters for what is not a folder.
+    // Autostart of the pool matters only for pools that are no folder.
     setup.autostart = true;
     let warnings = setup.target.preflight(&setup.request()).await.expect("nothing to refuse");
     assert!(warnings.iter().all(|warning| warning.code != "pool-not-autostarted"), "{warnings:?}");
@@ -386,7 +386,7 @@ async fn a_volume_that_exists_is_refused_and_untouched() {
     assert!(matches!(error, Error::VolumeExists { .. }), "{}", chain(&error));
     let hint = error.hint().expect("a hint");
     assert!(hint.contains("virsh vol-delete"), "{hint}");
-    // One that a domain needs is not to be removed.
+    // A volume that a domain needs must not be removed.
     let other = setup.names.name("other");
     let xml = format!(
         "<domain type='qemu'><name>{other}</name><memory unit='MiB'>64</memory>\
@@ -410,8 +410,8 @@ async fn a_volume_that_exists_is_refused_and_untouched() {
 #[tokio::test]
 async fn an_image_that_is_not_what_it_is_said_to_be_is_refused() {
     let Some(mut setup) = Setup::new().await else { return };
-    // A raw disk whose first bytes look like a qcow2 header is how a guest would get at files of
-    // the host.
+    // A raw disk whose first bytes look like a qcow2 header would let a guest access files of the
+    // host.
     setup.disks.0[0].format = DiskFormat::Raw;
     let error = setup.import().await.expect_err("it is qcow2");
     assert!(chain(&error).contains("it is qcow2, not raw"), "{}", chain(&error));
@@ -424,7 +424,7 @@ async fn an_image_that_is_not_what_it_is_said_to_be_is_refused() {
     setup.assert_nothing_left();
 }
 
-/// A small file system, unmounted when it goes.
+/// A small file system, unmounted on drop.
 struct Small<'a>(&'a Path);
 
 impl<'a> Small<'a> {
@@ -494,7 +494,7 @@ async fn a_pool_over_a_file_system_is_mounted_by_libvirt_and_filled() {
             setup.pool_dir().display()
         );
         let pool = libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("a pool");
-        // It is not started: the import does that, and leaves it so.
+        // The pool is inactive: the import starts it, and leaves it active.
         setup.pool.path = None;
         let defined = setup.import().await.unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert!(pool.is_active().expect("known"));
@@ -506,7 +506,7 @@ async fn a_pool_over_a_file_system_is_mounted_by_libvirt_and_filled() {
     }
 }
 
-/// A loop device that is let go at the end.
+/// A loop device, detached on drop.
 struct Loop(String);
 
 impl Loop {

@@ -1,4 +1,4 @@
-//! libvirt by its other ways: TCP, TLS with certificates on both sides, and a user's own session.
+//! libvirt's other transports: TCP, TLS with certificates on both sides, and a user session.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use hyperexport::libvirt::{Connection, Error, Settings, Transfer};
 use hyperexport::model::Hint;
 use tempfile::TempDir;
 
-/// The whole import by way of `uri`, and back.
+/// A complete import by way of `uri`, and its undoing.
 async fn comes_and_goes(setup: &mut Setup, uri: &str) {
     let settings = Settings { uri: uri.to_owned(), ..Settings::default() };
     // None of these daemons has networks, and a user may not join bridges.
@@ -38,8 +38,8 @@ async fn an_import_goes_over_tcp() {
     comes_and_goes(&mut setup, &format!("qemu+tcp://127.0.0.1:{port}/system")).await;
 }
 
-/// An authority, and certificates of it for a server on the loopback and for its client; another
-/// authority that nobody knows.
+/// A certificate authority with certificates for a server on the loopback and for its client; and
+/// another, untrusted authority.
 fn certificates() -> TempDir {
     let dir = open_folder();
     let at = |name: &str| dir.path().join(name).display().to_string();

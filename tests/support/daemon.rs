@@ -1,5 +1,5 @@
-//! A libvirtd of the test's own: its state, configuration and sockets are no other's, so that it
-//! may be killed, listen on ports, and find other programs than the machine's.
+//! A libvirtd with its own state, configuration and sockets. A test may kill it, let it listen on
+//! ports, and give it other programs than the machine's.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,21 +14,21 @@ use virt::connect::Connect;
 use super::import::open_folder;
 use super::libvirtd::skip;
 
-/// A libvirtd whose state, configuration and sockets are its own.
+/// A private libvirtd, which ends when this value is dropped.
 pub struct Daemon {
     pub dir: TempDir,
     child: Mutex<Child>,
 }
 
 impl Daemon {
-    /// Starts one with further lines of `libvirtd.conf`, in which `DIR` stands for its folder;
-    /// `None` where that cannot be done. Files in `DIR/over` lie over the
-    /// machine's own of that path, and programs in `DIR/bin` come first.
+    /// Starts a daemon with further lines of `libvirtd.conf`, in which `DIR` stands for its folder.
+    /// `None` if that is impossible. Files in `DIR/over` hide those of the machine at the same
+    /// path, and programs in `DIR/bin` take precedence.
     pub fn start(configuration: &str) -> Option<Self> {
         Self::in_folder(open_folder(), configuration)
     }
 
-    /// The same in a folder that holds something already.
+    /// As [`Self::start`], in a folder that already contains files.
     pub fn in_folder(dir: TempDir, configuration: &str) -> Option<Self> {
         let at = |sub: &str| dir.path().join(sub);
         for sub in ["run", "lib", "etc", "sock", "over"] {
@@ -49,7 +49,7 @@ impl Daemon {
         None
     }
 
-    /// By its own socket.
+    /// Connection URI of the daemon's own socket.
     pub fn uri(&self) -> String {
         format!("qemu:///system?socket={}/sock/libvirt-sock", self.dir.path().display())
     }
@@ -65,7 +65,7 @@ impl Daemon {
         false
     }
 
-    /// Kills it at once and starts it again.
+    /// Kills the daemon and starts it again.
     pub fn crash(&self) {
         let mut child = self.child.lock().expect("whole");
         child.kill().expect("it lives");
@@ -75,7 +75,7 @@ impl Daemon {
         assert!(self.answers(), "it did not come back");
     }
 
-    /// Names of its domains and pools that begin so.
+    /// Names of the daemon's domains and pools that start with `prefix`.
     pub fn names(&self, prefix: &str) -> Vec<String> {
         let connect = Connect::open(Some(&self.uri())).expect("answers");
         let domains = connect.list_all_domains(0).expect("lists");
@@ -104,7 +104,7 @@ fn start(dir: &Path) -> Child {
     command.spawn().expect("unshare is there")
 }
 
-/// A port of the loopback that nobody listens on.
+/// A loopback port that is not in use.
 pub fn free_port() -> u16 {
     let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
     free.local_addr().expect("bound").port()

@@ -1,4 +1,4 @@
-//! Exports through the library against the simulator, and what is asserted of all of them.
+//! Exports through the library from the simulator, and common assertions about them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::vcsim::{Vcsim, raw_disk};
 
-/// A folder for images and one for exports, gone at the end.
+/// A folder for images and one for exports, deleted on drop.
 pub struct Folders {
     _dir: tempfile::TempDir,
     pub images: PathBuf,
     pub out: PathBuf,
-    /// How fast exports into it may be.
+    /// Bandwidth limit of exports into the folder.
     pub limit: BandwidthLimit,
 }
 
@@ -30,7 +30,7 @@ pub fn folders() -> Folders {
 }
 
 impl Folders {
-    /// Makes a raw disk and names it as the simulator wants it.
+    /// Creates a raw disk and returns its entry in the simulator's inventory.
     pub fn disk(&self, name: &str, mib: u64) -> Value {
         let path = self.images.join(name);
         raw_disk(&path, mib, name.bytes().map(u64::from).sum());
@@ -57,14 +57,14 @@ pub fn one_disk(folders: &Folders) -> Value {
     json!({"vms": [{"name": "web01", "disks": [folders.disk("a.raw", 8)]}]})
 }
 
-/// Progress, and what it told.
+/// A progress reporter, and the list of its events.
 pub fn listener() -> (Progress, Arc<Mutex<Vec<Event>>>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = events.clone();
     (Progress::new(move |event| sink.lock().expect("unpoisoned").push(event)), events)
 }
 
-/// Exports `web01` and logs out, whatever comes of it.
+/// Exports `web01` and logs out, even after an error.
 pub async fn export(
     settings: Settings,
     request: &ExportRequest<'_>,
@@ -83,7 +83,8 @@ pub async fn plain_export(sim: &Vcsim, folders: &Folders) -> Result<ExportedVm, 
     export(sim.settings(), &folders.request(), &Progress::none(), &cancel).await
 }
 
-/// All leases have ended, so many of them well, and nobody is logged in.
+/// Asserts that all leases have ended, `completed` and `aborted` of them, and that no session is
+/// left.
 pub async fn assert_clean(sim: &Vcsim, completed: u64, aborted: u64) {
     let state = sim.state().await;
     let leases = state["leases"].as_array().cloned().unwrap_or_default();
@@ -93,7 +94,7 @@ pub async fn assert_clean(sim: &Vcsim, completed: u64, aborted: u64) {
     assert_eq!(state["live_sessions"], 0, "{state}");
 }
 
-/// `qemu-img compare`, with both formats named.
+/// Asserts with `qemu-img compare` that two images are equal; both formats are explicit.
 #[allow(clippy::print_stdout, reason = "says why nothing is compared")]
 pub fn assert_same(image: &Path, raw: &Path) {
     let compare = Command::new("qemu-img")

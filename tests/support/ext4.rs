@@ -1,5 +1,5 @@
-//! File systems of ext4 on raw disks, made, read and written by e2fsprogs: that needs neither root nor
-//! an appliance, which takes half a minute to start where it is emulated.
+//! ext4 file systems on raw disks, made, read and written by e2fsprogs. This needs neither root nor
+//! an appliance, which takes half a minute to start under emulation.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,21 @@ use std::process::{Command, Output};
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
 
-/// An ext4 on a raw disk.
+/// An ext4 file system on a raw disk.
 #[derive(Debug, Clone)]
 pub struct Ext4 {
     disk: PathBuf,
-    /// Its first byte on the disk.
+    /// Offset of the file system on the disk, in bytes.
     offset: u64,
 }
 
 impl Ext4 {
-    /// The first partition of the test guests, which begins at sector 2048
-    /// (`tests/guest/mkdisk-bios.sh`).
+    /// First partition of a test guest, which begins at sector 2048 (`tests/guest/mkdisk-bios.sh`).
     pub fn of_guest(disk: &Path) -> Self {
         Self { disk: disk.to_owned(), offset: 2048 * SECTOR }
     }
 
-    /// The same of a qcow2 image, of which a raw copy is made beside it.
+    /// As [`Self::of_guest`] for a qcow2 image, of which a raw copy is made in the same folder.
     pub fn of_qcow2(image: &Path) -> Self {
         let raw = image.with_extension("seen.raw");
         let converted = Command::new("qemu-img")
@@ -34,8 +33,8 @@ impl Ext4 {
         Self::of_guest(&raw)
     }
 
-    /// Makes one between two sectors of `disk`, which is there and has its table of partitions, with
-    /// the files of `tree` in it.
+    /// Creates a file system between two sectors of `disk`, which exists and is partitioned, with
+    /// the files of `tree`.
     pub fn make(disk: &Path, sectors: (u64, u64), uuid: &str, tree: &Path) -> Self {
         let (first, last) = sectors;
         let offset = first * SECTOR;
@@ -51,23 +50,23 @@ impl Ext4 {
         Self { disk: disk.to_owned(), offset }
     }
 
-    /// Its name for e2fsprogs.
+    /// Device name for e2fsprogs.
     pub fn name(&self) -> String {
         format!("{}?offset={}", self.disk.display(), self.offset)
     }
 
-    /// What a command of debugfs(8) prints.
+    /// Output of a command of debugfs(8).
     pub fn ask(&self, command: &str) -> String {
         let output = self.debugfs(&["-R", command]);
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// The text of a file.
+    /// Content of a text file.
     pub fn read(&self, path: &str) -> String {
         self.ask(&format!("cat {path}"))
     }
 
-    /// Writes files of mode 0600, and the folders that lack.
+    /// Writes files of mode 0600, and creates missing folders.
     pub fn write(&self, files: &[(&str, &str)]) {
         let dir = tempfile::tempdir().expect("a folder");
         let mut commands = String::new();
@@ -75,7 +74,7 @@ impl Ext4 {
             let local = dir.path().join(index.to_string());
             fs::write(&local, text).expect("written");
             let (folder, name) = path.rsplit_once('/').expect("an absolute path");
-            // debugfs tells of a folder that is there, and goes on.
+            // debugfs reports an existing folder and continues.
             for (end, _) in folder.match_indices('/').skip(1).chain([(folder.len(), "")]) {
                 commands += &format!("mkdir {}\n", &folder[..end]);
             }
@@ -100,7 +99,7 @@ impl Ext4 {
     }
 }
 
-/// Writes files below `root`, and the folders that lack.
+/// Writes files below `root`, and creates missing folders.
 pub fn tree<T: AsRef<[u8]>>(root: &Path, files: &[(&str, T)]) {
     for (path, text) in files {
         let path = root.join(path.trim_start_matches('/'));
@@ -109,7 +108,7 @@ pub fn tree<T: AsRef<[u8]>>(root: &Path, files: &[(&str, T)]) {
     }
 }
 
-/// A sparse disk of this size with an MBR; each partition begins and ends with these sectors.
+/// A sparse disk of `size` bytes with an MBR; each partition has a first and a last sector.
 pub fn partitioned(disk: &Path, size: u64, partitions: &[(u64, u64)]) {
     fs::File::create(disk).and_then(|file| file.set_len(size)).expect("a disk");
     let mut table = "label: dos\n".to_owned();

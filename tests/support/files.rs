@@ -1,4 +1,4 @@
-//! Packages and images as others write them, and the program run on them.
+//! Packages and images like those of other programs, and runs of hyperexport on them.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,7 +15,7 @@ use super::guest;
 use super::job::{Ended, read_json};
 use super::vcsim::raw_disk;
 
-/// A folder of sources, and a command line.
+/// A folder with sources, in which hyperexport runs.
 pub struct Desk {
     pub dir: TempDir,
 }
@@ -27,19 +27,19 @@ impl Desk {
         Self { dir }
     }
 
-    /// A path in the folder.
+    /// Path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// A raw disk of so many MiB with data in two thirds of them.
+    /// A raw disk of `mib` MiB with data in two thirds of them.
     pub fn raw(&self, name: &str, mib: u64) -> PathBuf {
         let path = self.path(name);
         raw_disk(&path, mib, name.len() as u64 + mib);
         path
     }
 
-    /// `qemu-img convert` of a raw disk.
+    /// Converts a raw disk with `qemu-img convert`.
     pub fn image(&self, raw: &Path, name: &str, format: &str, options: &[&str]) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -62,7 +62,7 @@ impl Desk {
         command
     }
 
-    /// Runs it to the end.
+    /// Runs hyperexport to its end.
     pub fn run(&self, args: &[&str]) -> Ended {
         Ended::from(self.command(args).output().expect("hyperexport runs"))
     }
@@ -73,7 +73,7 @@ impl Desk {
         self.run(&[&whole[..], args].concat())
     }
 
-    /// The manifest of that.
+    /// Manifest of [`Self::export`].
     pub fn manifest(&self) -> Value {
         read_json(&self.path("out/manifest.json"))
     }
@@ -88,7 +88,8 @@ impl Desk {
         names
     }
 
-    /// Asserts that disk `index` of the manifest has the content of `raw`, and its sum and size.
+    /// Asserts that disk `index` of the manifest has the content of `raw`, and the right checksum
+    /// and size.
     pub fn assert_disk(&self, index: usize, raw: &Path) {
         let manifest = self.manifest();
         let disk = &manifest["disks"][index];
@@ -108,19 +109,19 @@ impl Desk {
     }
 }
 
-/// A file of a package.
+/// Name and content of a file of a package.
 #[derive(Debug, Clone)]
 pub struct Packed {
     pub name: String,
     pub bytes: Vec<u8>,
 }
 
-/// A file of a package.
+/// Makes a file of a package.
 pub fn packed(name: &str, bytes: impl Into<Vec<u8>>) -> Packed {
     Packed { name: name.to_owned(), bytes: bytes.into() }
 }
 
-/// How a package is made.
+/// Form of a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
     Tar,
@@ -134,7 +135,7 @@ impl Form {
     pub const ALL: [Self; 5] = [Self::Tar, Self::TarGz, Self::TarXz, Self::Zip, Self::Folder];
 }
 
-/// Packs files; returns what to name as the source.
+/// Packs files and returns the path of the source.
 pub fn pack(desk: &Desk, form: Form, files: &[Packed]) -> PathBuf {
     let path = desk.path("vm.ova");
     let create = || File::create(&path).expect("created");
@@ -181,24 +182,24 @@ fn tar_into<W: Write>(out: W, files: &[Packed]) -> W {
     tar.into_inner().expect("written")
 }
 
-/// Gives a file a time that nothing else gives it, by which it is known when it was taken over.
+/// Sets a unique modification time, by which a reused file is recognized.
 pub fn set_apart(path: &Path) -> SystemTime {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     File::options().append(true).open(path).expect("there").set_modified(time).expect("set");
     time
 }
 
-/// When a file was written to last.
+/// Modification time of a file.
 pub fn modified(path: &Path) -> SystemTime {
     path.metadata().and_then(|found| found.modified()).expect("there")
 }
 
-/// Lower-case hexadecimal.
+/// Bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What an OVF says beyond the usual.
+/// Parts of an OVF descriptor in which tests differ.
 pub struct Ovf {
     /// Elements inside `References`.
     pub files: String,
@@ -211,7 +212,7 @@ pub struct Ovf {
 }
 
 impl Ovf {
-    /// One disk of so many MiB in the file `href`.
+    /// One disk of `mib` MiB in the file `href`.
     pub fn one(href: &str, mib: u64) -> Self {
         Self {
             files: format!("<File ovf:id='file1' ovf:href='{href}'/>"),
@@ -230,7 +231,7 @@ impl Ovf {
         }
     }
 
-    /// With a second disk of so many MiB in the file `href`, on the same controller.
+    /// Adds a second disk of `mib` MiB in the file `href`, on the same controller.
     pub fn and(mut self, href: &str, mib: u64) -> Self {
         self.files += &format!("<File ovf:id='file2' ovf:href='{href}'/>");
         self.disks += &format!(
@@ -246,7 +247,7 @@ impl Ovf {
         self
     }
 
-    /// The whole descriptor.
+    /// Text of the complete descriptor.
     pub fn text(&self) -> String {
         let hardware = [
             item(
@@ -295,7 +296,7 @@ impl Ovf {
 }
 
 /// Writes VMware's line with the UUID of the disk into the descriptor of a sparse VMDK, which
-/// stands in its second sector.
+/// begins in the second sector.
 pub fn write_uuid(vmdk: &mut [u8], uuid: &str) {
     let line = format!("ddb.uuid = \"{uuid}\"\n");
     let end = vmdk[512..].iter().position(|byte| *byte == 0).expect("a descriptor") + 512;
@@ -310,7 +311,7 @@ pub fn item(kind: u32, inner: &str) -> String {
     )
 }
 
-/// The bytes, gzip-compressed.
+/// Bytes, gzip-compressed.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     out.write_all(bytes).expect("written");

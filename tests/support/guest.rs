@@ -1,6 +1,6 @@
-//! A real small Debian guest (`tests/guest/`), and two ways to see that a disk boots: QEMU alone on
-//! an image, and a libvirt domain through its serial console. Both are emulated, so that they work
-//! on every machine, and both wait for the login prompt.
+//! A real small Debian guest (`tests/guest/`), and two ways to check that a disk boots: an image in
+//! plain QEMU, and a libvirt domain through its serial console. Both are emulated, so that they
+//! work on every machine, and both wait for the login prompt.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -19,30 +19,30 @@ use virt::sys;
 
 use super::libvirtd;
 
-/// What the guest's getty says when all went well.
+/// Prompt of the guest's getty after a successful boot.
 const PROMPT: &str = "login:";
-/// What says that the prompt will never come.
+/// Output after which the prompt will never come.
 const DEAD_ENDS: [&str; 4] = ["(initramfs)", "Kernel panic", "grub rescue>", "No bootable device"];
-/// Emulated and on a busy machine, a boot takes 40 to 100 s.
+/// Timeout: emulated and on a busy machine, a boot takes 40 to 100 s.
 const PATIENCE: Duration = Duration::from_secs(240);
-/// How often an emulator may crash.
+/// Most crashes of an emulator before a test fails.
 const CRASHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(250);
-/// Silence of a guest's console after which Enter is pressed.
+/// Silence of a guest's console after which the test presses Enter.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The disk of a Debian that thinks it lives on VMware: 2 GiB, `/dev/sda` in its fstab and on its
-/// kernel's command line, the first serial port as its console.
+/// Disk of a Debian set up for VMware: 2 GiB, `/dev/sda` in its fstab and on its kernel's command
+/// line, the first serial port as its console.
 #[derive(Debug, Clone)]
 pub struct Guest {
-    /// The disk itself.
+    /// Raw image of the disk.
     pub raw: PathBuf,
-    /// The same as a streamOptimized VMDK.
+    /// The same disk as a streamOptimized VMDK.
     pub vmdk: PathBuf,
 }
 
-/// The guest for that firmware, `bios` or `uefi`, built by `tests/guest/build.sh` or kept from an
-/// earlier run. `None` where it cannot be built, which is a failure where `CI` is set.
+/// Guest for a firmware, `bios` or `uefi`, built by `tests/guest/build.sh` or cached from an
+/// earlier run. `None` if the build is impossible, which is a failure where `CI` is set.
 pub fn guest(firmware: &str) -> Option<Guest> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = root.join(".cache/guest");
@@ -56,17 +56,17 @@ pub fn guest(firmware: &str) -> Option<Guest> {
     Some(Guest { raw: image("raw"), vmdk: image("vmdk") })
 }
 
-/// What came of a boot.
+/// Result of a boot.
 #[derive(Debug)]
 pub enum Boot {
-    /// The login prompt came after this long; what the guest said until then.
+    /// Time until the login prompt, and the console output until then.
     Login(Duration, String),
-    /// It did not; the end of what the guest said, with the reason in front.
+    /// No prompt: the reason, followed by the end of the console output.
     Stuck(String),
 }
 
 impl Boot {
-    /// Asserts that the prompt came; how long it took, and what was on the console.
+    /// Asserts that the prompt came; returns the time until then, and the console output.
     pub fn expect_login(self) -> (Duration, String) {
         match self {
             Self::Login(after, said) => (after, said),
@@ -74,7 +74,7 @@ impl Boot {
         }
     }
 
-    /// What the console holds so far decides, or `None` when it decides nothing yet.
+    /// Result by the console output so far, or `None` if it is still undecided.
     fn judge(console: &[u8], began: Instant) -> Option<Self> {
         let text = String::from_utf8_lossy(console);
         if text.contains(PROMPT) {
@@ -92,7 +92,7 @@ impl Boot {
     }
 }
 
-/// Boots a raw image on a bus, `ide` or `virtio`, in QEMU alone; the image stays as it is.
+/// Boots a raw image on a bus, `ide` or `virtio`, in plain QEMU; the image is not modified.
 pub fn boot_image(image: &Path, bus: &str) -> Boot {
     let dir = tempfile::tempdir().expect("a folder");
     let console = dir.path().join("console");
@@ -125,23 +125,23 @@ pub fn boot_image(image: &Path, bus: &str) -> Boot {
     }
 }
 
-/// A running QEMU, which must not outlive its test.
+/// A running QEMU, killed on drop.
 struct Qemu(Child);
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // QEMU may have exited already.
         drop(self.0.kill());
         self.0.wait().expect("waited for");
     }
 }
 
-/// Starts the domain of that name, reads its serial console until the login prompt, and switches it
-/// off again, whatever came of it. Returns what was on the console.
+/// Starts a domain, reads its serial console until the login prompt, and always powers it off
+/// again. Returns the console output.
 ///
-/// A crash of QEMU says nothing about the disk, so it is started again then: emulating several
-/// processors, QEMU 10.0 now and then fails an assertion in `iotlb_to_section` while the guest sets
-/// its PCI devices up.
+/// A crash of QEMU proves nothing about the disk, so the domain is then started again. With several
+/// emulated processors, QEMU 10.0 sometimes fails an assertion in `iotlb_to_section` while the
+/// guest configures its PCI devices.
 pub fn assert_boots(domain: &str) -> String {
     let connect = libvirtd::connect();
     let domain = connect.lookup_domain_by_name(domain).expect("the domain is there");
@@ -155,7 +155,7 @@ pub fn assert_boots(domain: &str) -> String {
     panic!("QEMU crashed {CRASHES} times");
 }
 
-/// Whether the domain's last end was a crash of its emulator.
+/// Whether the domain ended last by a crash of its emulator.
 fn crashed(domain: &Domain) -> bool {
     let (_, reason) = domain.state().expect("its state");
     let Enum::Known(DomainStateReason::Shutoff(reason)) = reason else { return false };
@@ -169,7 +169,7 @@ fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
     let (send, received) = mpsc::channel();
     let console = open_console(connect, domain);
     let keyboard = console.clone();
-    // Reading blocks for as long as the guest is silent; the end of the domain ends it.
+    // Reading blocks while the guest is silent, until the domain ends.
     let reader = thread::spawn(move || read_console(console, &send));
     let mut said = Vec::new();
     let end = loop {
@@ -182,7 +182,7 @@ fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
             Err(RecvTimeoutError::Timeout) if left <= SILENCE => {
                 break Boot::stuck("its time was up", &said);
             }
-            // Now and then the emulated port loses the prompt; getty writes it again for Enter.
+            // Sometimes the emulated port loses the prompt; getty prints it again upon Enter.
             Err(RecvTimeoutError::Timeout) => drop(keyboard.send(b"\r")),
             Err(RecvTimeoutError::Disconnected) => break Boot::stuck("the domain ended", &said),
         }
@@ -192,11 +192,12 @@ fn boot_domain(connect: &Connect, domain: &Domain) -> Boot {
     end
 }
 
-/// The domain's first serial console.
+/// Opens the domain's first serial console.
 fn open_console(connect: &Connect, domain: &Domain) -> Stream {
     let stream = Stream::new(connect, 0).expect("a stream");
     let force = sys::VIR_DOMAIN_CONSOLE_FORCE;
-    // SAFETY: both pointers live for the whole call; no device name means the first console.
+    // SAFETY: both pointers are valid during the call; without a device name the first console is
+    // opened.
     let opened = unsafe {
         sys::virDomainOpenConsole(domain.as_ptr(), std::ptr::null(), stream.as_ptr(), force)
     };
@@ -208,25 +209,25 @@ fn read_console(console: Stream, to: &mpsc::Sender<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = console.recv(&mut buffer) {
         let read = usize::try_from(read).expect("positive");
-        // The reader goes on until the domain ends: it must not leave the stream open.
+        // A closed channel is ignored: the reader must drain the stream until the domain ends.
         drop(to.send(buffer[..read].to_vec()));
     }
-    // The domain is gone, so is the stream; there is nothing to lose.
+    // The domain is gone, and so is the stream.
     drop(console.abort());
 }
 
-/// A running domain, which must not outlive its test.
+/// A running domain, destroyed on drop.
 struct Running<'a>(&'a Domain);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The domain may have ended already.
         drop(self.0.destroy());
     }
 }
 
-/// The variable that names the appliance which `scripts/test.sh` has set, for a command whose
-/// environment is cleared. Without it the appliance of the system is started.
+/// Variable of the appliance that `scripts/test.sh` has set, for a command with an empty
+/// environment. Without it libguestfs uses the system's appliance.
 pub fn appliance_variable() -> Option<(&'static str, OsString)> {
     let name = "LIBGUESTFS_PATH";
     std::env::var_os(name).map(|path| (name, path))

@@ -1,4 +1,4 @@
-//! Guests of every family, and hosts as they described themselves (`tests/hosts/`).
+//! Guests of every family, and recorded capabilities of hosts (`tests/hosts/`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,16 +15,16 @@ use hyperexport::model::{
 
 use super::import::vm;
 
-/// A guest with what the user wants for it.
+/// A guest with the user's settings for it.
 #[derive(Clone)]
 pub struct Guest {
-    /// What its goldens are called.
+    /// Name of the guest's golden files.
     pub name: &'static str,
     pub vm: SourceVm,
     pub disks: usize,
-    /// Whether they are files or block devices.
+    /// Whether the disks are files or block devices.
     pub kind: DiskKind,
-    /// Whether the converter has made it fit for virtio.
+    /// Whether the converter has prepared the guest for virtio.
     pub fixed: bool,
     pub hardware: Hardware,
     pub bridge: &'static str,
@@ -51,7 +51,7 @@ const BIOS: (Firmware, bool) = (Firmware::Bios, false);
 const EFI: (Firmware, bool) = (Firmware::Efi, false);
 const SECURE: (Firmware, bool) = (Firmware::Efi, true);
 
-/// What VMware tells of a VM's identity, with a sound card.
+/// Board of a VMware VM with a UUID and a sound card.
 fn board() -> Board {
     Board {
         uuid: Some("34124d56-cdab-01ef-2345-6789abcdef01".to_owned()),
@@ -67,7 +67,7 @@ fn board() -> Board {
     }
 }
 
-/// Every family with every firmware that it boots by, and guests with every wish.
+/// Guests of every family and firmware, and guests with every setting.
 pub fn guests() -> Vec<Guest> {
     use OsFamily::{Linux, Unknown, Windows};
     let ubuntu = (Linux, "ubuntu64Guest", "Ubuntu Linux (64-bit)");
@@ -145,7 +145,7 @@ pub fn root() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
-/// A host of `tests/hosts/`, with a network's bridge and one of its own.
+/// A host of `tests/hosts/`, with the bridge of a network and another bridge.
 pub fn host(name: &str) -> HostCapabilities {
     let mut platforms = Vec::new();
     for domain_type in [DomainType::Kvm, DomainType::Qemu] {
@@ -177,7 +177,7 @@ pub fn host(name: &str) -> HostCapabilities {
 }
 
 impl Guest {
-    /// The domain XML for the guest on a host.
+    /// Domain XML for the guest on a host.
     pub fn xml(
         &self,
         host: &HostCapabilities,

@@ -1,5 +1,5 @@
-//! hyper2kvm and disks for it: the real program that `scripts/setup.sh` installs, programs that
-//! only behave like it, and small disks without an operating system.
+//! hyper2kvm and disks for it: the real program that `scripts/setup.sh` installs, fake programs,
+//! and small disks without an operating system.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -17,7 +17,7 @@ use super::job::Job;
 use super::libvirtd;
 use super::vcsim::raw_disk;
 
-/// The real hyper2kvm. Without it a test fails in CI and is skipped elsewhere.
+/// Path of the real hyper2kvm. Without it a test fails in CI and is skipped elsewhere.
 #[expect(clippy::print_stdout, reason = "why a test was skipped is for the person who runs it")]
 pub fn real() -> Option<PathBuf> {
     let cache = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/hyper2kvm-venv");
@@ -32,8 +32,8 @@ pub fn real() -> Option<PathBuf> {
     None
 }
 
-/// A program called as hyper2kvm is. Its script finds `$job` and `$work`, and `report true` or
-/// `report false MESSAGE` writes a report of the images in `$work/out`.
+/// A fake hyper2kvm. Its script can use `$job` and `$work`; `report true` or `report false MESSAGE`
+/// writes a report about the images in `$work/out`.
 pub fn fake(dir: &Path, script: &str) -> PathBuf {
     let path = dir.join("hyper2kvm");
     let prelude = r#"#!/bin/sh
@@ -64,8 +64,8 @@ convert() { cp "$work"/images/*.qcow2 "$work/out/"; }
     path
 }
 
-/// Settings that run `program`, uncompressed, with this process' `PATH`. Guests' machines are
-/// emulated: not every machine's KVM can run them.
+/// Settings that run `program`, uncompressed, with this process' `PATH`. Guests are emulated, since
+/// KVM does not work on every machine.
 pub fn settings(program: &Path) -> Settings {
     Settings {
         hyper2kvm_path: Some(program.to_owned()),
@@ -80,12 +80,12 @@ pub fn settings(program: &Path) -> Settings {
     }
 }
 
-/// Every stage but FIX, which needs an operating system.
+/// All stages except FIX, which needs an operating system.
 pub fn without_fix() -> Stages {
     Stages { fix: false, ..Stages::default() }
 }
 
-/// A sparse raw disk of `mib` MiB: some random extents, and holes between them.
+/// A sparse raw disk of `mib` MiB with random extents between holes.
 pub fn data_disk(path: &Path, mib: u64, seed: u64) {
     let file = File::create(path).expect("created");
     file.set_len(mib << 20).expect("sized");
@@ -93,7 +93,7 @@ pub fn data_disk(path: &Path, mib: u64, seed: u64) {
     for extent in 0..4 {
         let mut bytes = vec![0; 700_000];
         for chunk in bytes.chunks_mut(8) {
-            // xorshift64: cheap, and qemu-img cannot compress it away.
+            // xorshift64: fast, and qemu-img cannot compress its output.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -104,15 +104,15 @@ pub fn data_disk(path: &Path, mib: u64, seed: u64) {
     }
 }
 
-/// Runs qemu-img and returns its exit code and what it printed.
+/// Runs qemu-img and returns its exit code and output.
 pub fn qemu_img(args: &[&str]) -> (i32, String) {
     let out = Command::new("qemu-img").args(args).output().expect("qemu-img runs");
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     (out.status.code().expect("an exit code"), text + &String::from_utf8_lossy(&out.stderr))
 }
 
-/// An exported VM of the name `Data VM` with data disks of these sizes in MiB, as
-/// `disk-N.raw` and, streamOptimized, `disk-N.vmdk` in `dir`; the last disk is the boot disk.
+/// An exported VM named `Data VM` with data disks of these sizes in MiB, as `disk-N.raw` and,
+/// streamOptimized, `disk-N.vmdk` in `dir`. The last disk is the boot disk.
 pub fn exported(dir: &Path, sizes: &[u64]) -> Manifest {
     let disks: Vec<_> = sizes
         .iter()
@@ -131,7 +131,7 @@ pub fn exported(dir: &Path, sizes: &[u64]) -> Manifest {
     manifest(disks)
 }
 
-/// A manifest's entry for an image.
+/// Entry of an image in a manifest.
 pub fn disk(index: usize, path: &str, boot_order: usize) -> serde_json::Value {
     let format = path.rsplit('.').next().expect("an extension");
     let bytes = fs::metadata(path).expect("there").len();
@@ -139,7 +139,7 @@ pub fn disk(index: usize, path: &str, boot_order: usize) -> serde_json::Value {
            "local_path": path, "boot_order_hint": boot_order})
 }
 
-/// A manifest of these disks.
+/// Manifest of these disks.
 pub fn manifest(disks: Vec<serde_json::Value>) -> Manifest {
     serde_json::from_value(json!({
         "manifest_version": "1.0",
@@ -150,7 +150,7 @@ pub fn manifest(disks: Vec<serde_json::Value>) -> Manifest {
     .expect("a manifest")
 }
 
-/// Progress that is kept, as one line an event.
+/// Progress that records one line per event.
 pub fn recorder() -> (Progress, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = seen.clone();
@@ -177,7 +177,7 @@ pub fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Command lines of all processes that mention `word`.
+/// Command lines of all processes that contain `word`.
 pub fn processes(word: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").expect("proc").flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -185,7 +185,7 @@ pub fn processes(word: &str) -> Vec<String> {
     lines.filter(|line| line.contains(word)).collect()
 }
 
-/// A folder for `PATH` that holds qemu-img and nothing else.
+/// A folder for `PATH` that contains only qemu-img.
 pub fn qemu_img_alone(dir: &Path) -> PathBuf {
     let path = std::env::var_os("PATH").expect("a PATH");
     let mut places = std::env::split_paths(&path).map(|place| place.join("qemu-img"));
@@ -196,7 +196,7 @@ pub fn qemu_img_alone(dir: &Path) -> PathBuf {
     tools
 }
 
-/// An export of a VM without a system, converted, and ready to be defined.
+/// An export of a VM without an operating system, converted, and ready to be defined.
 pub fn converted() -> Option<Job> {
     let hyper2kvm = real().filter(|_| libvirtd::available())?;
     let dir = tempfile::tempdir().expect("a folder");

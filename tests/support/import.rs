@@ -22,7 +22,7 @@ use virt::storage_pool::StoragePool;
 
 use super::libvirtd::{self, Names};
 
-/// Size of the test disks, as the guest sees it.
+/// Size of the test disks as the guest sees it, in bytes.
 pub const CAPACITY: u64 = 64 << 20;
 
 /// A BIOS Linux VM of that display name with two network interfaces.
@@ -64,7 +64,7 @@ pub fn vm(name: &str) -> SourceVm {
     }
 }
 
-/// Makes an image with 3 MiB of data in the middle of holes.
+/// Creates a sparse image with 3 MiB of data in its middle.
 pub fn image(path: &Path, format: DiskFormat, seed: u8) {
     let path = path.to_str().expect("UTF-8");
     run("qemu-img", &["create", "-q", "-f", format.as_str(), path, &CAPACITY.to_string()]);
@@ -72,14 +72,14 @@ pub fn image(path: &Path, format: DiskFormat, seed: u8) {
     run("qemu-io", &["-f", format.as_str(), "-c", &write, path]);
 }
 
-/// A folder whose inside QEMU's user may reach, as one for a pool must be.
+/// A folder whose files QEMU's user may access, as those of a pool.
 pub fn open_folder() -> TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
     dir
 }
 
-/// Asserts that two images hold the same disk.
+/// Asserts that two images contain the same disk.
 pub fn assert_same(a: &Path, b: &Path, format: DiskFormat) {
     let format = format.as_str();
     let paths = [a, b].map(|path| path.to_str().expect("UTF-8"));
@@ -92,13 +92,13 @@ pub fn run(program: &str, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {said}");
 }
 
-/// Bytes that a file really takes.
+/// Bytes that a file occupies on its file system.
 pub fn allocated(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     path.metadata().expect("the file exists").blocks() * 512
 }
 
-/// Everything that one import needs; names, pools and files are its own and go with it.
+/// Everything for one import; its names, pools and files are unique and removed on drop.
 pub struct Setup {
     pub names: Names,
     pub dir: TempDir,
@@ -114,7 +114,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// `None` where there is no libvirt. The pool does not exist yet and has a path.
+    /// A setup whose pool has a path but does not exist yet. `None` without libvirt.
     pub async fn new() -> Option<Self> {
         Self::with(Transfer::Auto).await
     }
@@ -123,7 +123,7 @@ impl Setup {
         Self::at(libvirtd::URI, transfer).await
     }
 
-    /// By way of another URI of the same daemon.
+    /// As [`Self::new`], through another URI of the same daemon.
     pub async fn at(uri: &str, transfer: Transfer) -> Option<Self> {
         if !tokio::task::spawn_blocking(libvirtd::available).await.expect("no panic") {
             return None;
@@ -135,7 +135,7 @@ impl Setup {
         let dir = open_folder();
         let options = PlanOptions {
             name: Some(names.name("vm")),
-            // What every machine can, this one's KVM or not.
+            // Works on every machine, with or without KVM.
             domain_type: Some(DomainType::Qemu),
             bridge: "virbr0".to_owned(),
             network_map: NetworkMap::default(),
@@ -160,7 +160,7 @@ impl Setup {
         Some(setup)
     }
 
-    /// Adds a disk whose image lies outside the pool.
+    /// Adds a disk whose image is outside the pool.
     pub fn add_disk(&mut self, format: DiskFormat) {
         let index = self.disks.0.len();
         let path = self.dir.path().join(format!("image {index}.{format}"));
@@ -203,7 +203,7 @@ impl Setup {
         self.dir.path().join("pool")
     }
 
-    /// Makes the pool beforehand, not started.
+    /// Defines the pool beforehand, without starting it.
     pub fn make_pool(&self) -> StoragePool {
         std::fs::create_dir_all(self.pool_dir()).expect("made");
         let (name, dir) = (&self.pool.name, self.pool_dir());
@@ -214,7 +214,7 @@ impl Setup {
         libvirtd::connect().define_storage_pool_xml(&xml, 0).expect("a pool")
     }
 
-    /// Asserts that libvirt and the pool's folder have nothing of this.
+    /// Asserts that neither libvirt nor the pool's folder contains anything of this setup.
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.names.domains(), [""; 0]);
         assert_eq!(self.names.pools(), [""; 0]);
@@ -222,7 +222,7 @@ impl Setup {
     }
 }
 
-/// The content hash of a disk, made of a raw copy by the steps of the documentation.
+/// Content hash of a disk, computed from a raw copy by the steps of the documentation.
 pub fn content(disk: &ConvertedDisk) -> Sha256Digest {
     let raw = tempfile::NamedTempFile::new().expect("a file");
     let [from, to] = [&disk.path, raw.path()].map(|path: &Path| path.to_str().expect("UTF-8"));
@@ -232,7 +232,7 @@ pub fn content(disk: &ConvertedDisk) -> Sha256Digest {
     Sha256Digest(Sha256::digest(blocks.collect::<Vec<u8>>()).into())
 }
 
-/// The whole chain of an error, as a person reads it.
+/// Full chain of an error, as the user reads it.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -243,7 +243,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A file system of 64 MiB where the pool will be.
+/// Mounts a file system of 64 MiB at the pool's path.
 pub fn small_file_system(setup: &Setup) -> Option<Mount> {
     let file = setup.dir.path().join("small.ext4");
     std::fs::File::create(&file).and_then(|file| file.set_len(64 << 20)).expect("made");
@@ -260,7 +260,7 @@ pub fn small_file_system(setup: &Setup) -> Option<Mount> {
     Some(Mount(at.to_owned()))
 }
 
-/// Unmounts at its end.
+/// A mount point, unmounted on drop.
 pub struct Mount(String);
 
 impl Drop for Mount {
@@ -270,7 +270,7 @@ impl Drop for Mount {
     }
 }
 
-/// A disk of 2 GiB on a SCSI controller of that model, as vSphere names it.
+/// A disk of 2 GiB on a SCSI controller of that model, in vSphere's spelling.
 pub fn source_disk(model: &str) -> SourceDisk {
     SourceDisk {
         id: DiskId::from_index(0),

@@ -1,4 +1,4 @@
-//! The program itself, run as a user runs it against the simulator.
+//! Runs of the program against the simulator, as a user starts it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use super::{guest, schema};
 /// A simulator, an output directory and a command line.
 pub struct Job {
     pub sim: Vcsim,
-    /// Everything of this test lies below it.
+    /// Folder of all files of this test.
     pub dir: TempDir,
 }
 
-/// How a run ended.
+/// Result of a run.
 pub struct Ended {
     pub code: Option<i32>,
-    /// What `--json` printed; null when it printed nothing.
+    /// Output of `--json`; null if it is empty.
     pub json: Value,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Job {
-    /// A job in `dir`, which may hold its disks, on a simulator with this inventory; none where
-    /// there is no simulator.
+    /// A job in `dir`, which may contain its disks, on a simulator with this inventory. `None`
+    /// without a simulator.
     pub fn new(dir: TempDir, config: &Value, args: &[&str]) -> Option<Self> {
         let sim = Vcsim::start(config, args)?;
-        // A pool in it must be within the reach of QEMU's user.
+        // QEMU's user must be able to reach a pool in this folder.
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("set");
         let password = dir.path().join("password");
         std::fs::write(&password, &sim.password).expect("written");
@@ -40,8 +40,8 @@ impl Job {
         Some(Self { sim, dir })
     }
 
-    /// A job whose simulator has one VM, `web01`, with one disk; what the VM is besides in the
-    /// words of the inventory.
+    /// A job whose simulator has one VM, `web01`, with one disk. `more` adds fields to the VM's
+    /// entry in the inventory.
     pub fn of_one(more: Value) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a folder");
         let disk = dir.path().join("0.raw");
@@ -56,22 +56,22 @@ impl Job {
         Self::new(dir, &json!({"vms": [vm]}), &["-lease-timeout", "3"])
     }
 
-    /// The same of a VM that runs, with VMware Tools.
+    /// As [`Self::of_one`], for a running VM with VMware Tools.
     pub fn of_running() -> Option<Self> {
         Self::of_one(json!({"power": "on", "tools": "toolsOk"}))
     }
 
-    /// Where the export goes.
+    /// Output directory of the export.
     pub fn output(&self) -> PathBuf {
         self.dir.path().join("export")
     }
 
-    /// A file of the export.
+    /// Path of a file of the export.
     pub fn file(&self, name: &str) -> PathBuf {
         self.output().join(name)
     }
 
-    /// `hyperexport --vm VM --output … --json ARGS`, logging in with the right password.
+    /// `hyperexport --vm VM --output … --json ARGS`, with the right password.
     pub fn command(&self, vm: &str, args: &[&str]) -> Command {
         let mut command = self.bare(args);
         command.args(["--url", &self.sim.url, "--username", &self.sim.user]);
@@ -81,7 +81,7 @@ impl Job {
         command
     }
 
-    /// `hyperexport ARGS`, in an environment that says nothing but where programs are.
+    /// `hyperexport ARGS`, in an environment without variables except `PATH`.
     pub fn bare(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
         command.args(args).env_clear().current_dir(self.dir.path());
@@ -91,33 +91,33 @@ impl Job {
         command
     }
 
-    /// Runs to the end.
+    /// Runs hyperexport to its end.
     pub fn run(&self, vm: &str, args: &[&str]) -> Ended {
         Ended::from(self.command(vm, args).output().expect("hyperexport runs"))
     }
 
-    /// Starts and does not wait.
+    /// Starts hyperexport without waiting.
     pub fn start(&self, vm: &str, args: &[&str]) -> Child {
         let mut command = self.command(vm, args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("hyperexport runs")
     }
 
-    /// The source's id of a VM, as results tell it.
+    /// Moref of a VM, as results contain it.
     pub fn moref(&self, vm: &str) -> Value {
         Value::from(self.sim.vm(vm).moref.clone())
     }
 
-    /// The manifest, read as JSON.
+    /// Content of the manifest.
     pub fn manifest(&self) -> Value {
         read_json(&self.file("manifest.json"))
     }
 
-    /// The report, read as JSON.
+    /// Content of `result.json`.
     pub fn result(&self) -> Value {
         read_json(&self.file("result.json"))
     }
 
-    /// Names of the files in the output directory, sorted; none when there is no such directory.
+    /// Names of the files in the output directory, sorted; none if the directory does not exist.
     pub fn files(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.output()) else { return Vec::new() };
         let name = |e: std::io::Result<std::fs::DirEntry>| e.expect("an entry").file_name();
@@ -126,7 +126,7 @@ impl Job {
         names
     }
 
-    /// Asserts that the simulator has neither a session nor a lease of ours.
+    /// Asserts that the simulator has no session and no lease of ours.
     pub fn assert_source_is_free(&self) {
         let state = self.state();
         assert_eq!(state["live_sessions"], 0, "{state}");
@@ -134,12 +134,12 @@ impl Job {
         assert!(leases.iter().all(|lease| lease["Live"] == false), "{state}");
     }
 
-    /// How many leases there ever were.
+    /// Number of all leases so far.
     pub fn leases(&self) -> usize {
         self.state()["leases"].as_array().map_or(0, Vec::len)
     }
 
-    /// The simulator's state.
+    /// State of the simulator.
     pub fn state(&self) -> Value {
         self.wait(self.sim.state())
     }
@@ -154,7 +154,7 @@ impl Job {
         self.wait(self.sim.expire());
     }
 
-    /// Switches a VM on or off.
+    /// Powers a VM on or off.
     pub fn power(&self, vm: &str, on: bool) {
         self.wait(self.sim.power(vm, on));
     }
@@ -164,15 +164,15 @@ impl Job {
         runtime.expect("a runtime").block_on(work)
     }
 
-    /// The only disk of `web01` is exported as it is at the source.
+    /// Asserts that the only disk of `web01` was exported unchanged.
     pub fn assert_exported(&self) {
         let source = &self.sim.vm("web01").disks.as_ref().expect("disks")[0].raw;
         assert_same_disk((source, "raw"), (&self.file("disk-0.vmdk"), "vmdk"));
     }
 }
 
-/// Runs a command with a file system of `kib` KiB at `folder`, and lists at the end of standard
-/// error what was left there; none where no file system can be mounted.
+/// Runs a command with a file system of `kib` KiB at `folder`, and lists the remaining files at the
+/// end of standard error. `None` if no file system can be mounted.
 #[allow(clippy::print_stdout, reason = "says why a test is skipped")]
 pub fn on_small_disk(inner: &Command, folder: &Path, kib: u32) -> Option<Ended> {
     let small = |script: &str| {
@@ -217,17 +217,17 @@ impl Ended {
         self
     }
 
-    /// Asserts that the person read this.
+    /// Asserts that standard error contains `text`.
     pub fn said(&self, text: &str) {
         assert!(self.stderr.contains(text), "'{text}' is missing:\n{}", self.stderr);
     }
 
-    /// The codes of all warnings.
+    /// Codes of all warnings.
     pub fn codes(&self) -> Vec<&str> {
         codes(&self.json)
     }
 
-    /// The status of a stage in the report.
+    /// Status of a stage in the report.
     pub fn stage(&self, name: &str) -> &str {
         let stages = self.json["stages"].as_array().expect("stages");
         let stage = stages.iter().find(|stage| stage["stage"] == name);
@@ -235,7 +235,7 @@ impl Ended {
     }
 }
 
-/// A file of the program, which must have the form that docs/schemas describe.
+/// Reads a file of the program, and checks it against the schemas of docs/schemas.
 pub fn read_json(path: &Path) -> Value {
     let text = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let json = serde_json::from_slice(&text).expect("JSON");
@@ -243,7 +243,7 @@ pub fn read_json(path: &Path) -> Value {
     json
 }
 
-/// Asserts that two images hold the same disk.
+/// Asserts that two images contain the same disk.
 pub fn assert_same_disk(a: (&Path, &str), b: (&Path, &str)) {
     let output = Command::new("qemu-img")
         .args(["compare", "-f", a.1, "-F", b.1])
@@ -254,14 +254,14 @@ pub fn assert_same_disk(a: (&Path, &str), b: (&Path, &str)) {
     assert!(output.status.success(), "{} and {}: {said}", a.0.display(), b.0.display());
 }
 
-/// Asserts that libvirt's schema takes the XML.
+/// Asserts that the XML is valid by libvirt's schema.
 pub fn assert_valid_domain(path: &Path) {
     let output = Command::new("virt-xml-validate").arg(path).arg("domain").output();
     let output = output.expect("virt-xml-validate runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What a command printed as JSON, whose exit code must be this.
+/// JSON output of a command, whose exit code is asserted.
 pub fn json_of(output: &Output, code: i32) -> Value {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
@@ -271,7 +271,7 @@ pub fn json_of(output: &Output, code: i32) -> Value {
     json
 }
 
-/// The codes of all warnings of a result.
+/// Codes of all warnings of a result.
 pub fn codes(result: &Value) -> Vec<&str> {
     let warnings = result["warnings"].as_array().expect("warnings").iter();
     warnings.map(|warning| warning["code"].as_str().expect("a code")).collect()

@@ -1,4 +1,4 @@
-//! Journals as a run of this user writes them, for runs that were not killed but look so.
+//! Writes journals like those of killed runs of this user.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use hyperexport::libvirt::FileId;
 use hyperexport::state::{Chain, Key};
 use serde_json::{Value, json};
 
-/// Writes the journal of a run into `output` by way of `uri`, which had done what `report` tells.
+/// Writes the journal of a run by way of `uri` into `output`. The run has done the work of
+/// `report`.
 pub fn write(output: &Path, uri: &str, report: Option<&Value>, steps: &[Value]) {
     let found = output.metadata().expect("a folder");
     let place = json!({

@@ -1,5 +1,5 @@
-//! A real libvirt daemon for the tests: the one that runs, else one that is started here, without
-//! systemd, and left running: several test binaries share it, and the last one cannot be known.
+//! A real libvirt daemon for the tests: the running one, or else one started here without systemd.
+//! It is left running, since several test binaries share it and none knows that it is the last.
 #![allow(clippy::print_stdout, reason = "the reason of a skip, and what was started")]
 
 use std::fs::File;
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use virt::connect::Connect;
 use virt::sys;
 
-/// Where the daemon is.
+/// Connection URI of the daemon.
 pub const URI: &str = "qemu:///system";
 
-/// libvirt's own network as distributions ship it.
+/// libvirt's default network as distributions ship it.
 const DEFAULT_NETWORK: &str = "<network><name>default</name><forward mode='nat'/>\
     <bridge name='virbr0' stp='on' delay='0'/>\
     <ip address='192.168.122.1' netmask='255.255.255.0'>\
     <dhcp><range start='192.168.122.2' end='192.168.122.254'/></dhcp></ip></network>";
 
-/// Whether there is a daemon with a started default network. When there is none and none can be
-/// made, the test fails in CI and is skipped with a printed reason elsewhere.
+/// Whether a daemon with an active default network is running. If none can be started, the test
+/// fails in CI and is skipped with a printed reason elsewhere.
 pub fn available() -> bool {
     static END: OnceLock<Result<(), String>> = OnceLock::new();
     match END.get_or_init(provide) {
@@ -33,7 +33,7 @@ pub fn available() -> bool {
     }
 }
 
-/// Says why a test does nothing; fails in CI.
+/// Prints why a test is skipped; fails in CI.
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "this test must run in CI: {reason}");
     println!("skipped: {reason}");
@@ -42,7 +42,8 @@ pub fn skip(reason: &str) {
 fn provide() -> Result<(), String> {
     virt::error::clear_error_callback();
     if Connect::open(Some(URI)).is_err() {
-        // It waits for others that start the daemons, and gives /dev/kvm to QEMU's user.
+        // The script waits for other starters of the daemon, and gives QEMU's user access to
+        // /dev/kvm.
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/libvirtd.sh");
         let status = Command::new(script).arg("start").status();
         let status = status.map_err(|e| format!("{URI} does not answer, {script}: {e}"))?;
@@ -67,19 +68,19 @@ fn start_network(connect: &Connect) -> Result<(), virt::error::Error> {
         return Ok(());
     }
     match network.create() {
-        // Somebody else was faster.
+        // Another process was faster.
         Err(_) if network.is_active()? => Ok(()),
         end => end,
     }
 }
 
-/// A connection of the test's own, to look at what the product did.
+/// A connection of the test's own, to inspect the program's results.
 pub fn connect() -> Connect {
     Connect::open(Some(URI)).expect("the daemon answers")
 }
 
-/// The right to a host without a pool `default`, and without one over its folder; no other test has
-/// it meanwhile, whichever process it is in.
+/// Lock on a host that has no pool `default`, nor a pool at its folder. The lock excludes all other
+/// tests, in every process.
 pub fn no_default_pool() -> Option<File> {
     let path = std::env::temp_dir().join("hyperexport-test-default-pool.lock");
     let lock = File::create(path).expect("a lock file");
@@ -95,8 +96,8 @@ pub fn no_default_pool() -> Option<File> {
     (!is_taken).then_some(lock)
 }
 
-/// A prefix for names that no other test and no other process uses; whatever carries it is removed
-/// from libvirt when this goes.
+/// A prefix for names that no other test or process uses; everything with the prefix is removed
+/// from libvirt on drop.
 pub struct Names {
     prefix: String,
 }

@@ -1,4 +1,4 @@
-//! What several test files share.
+//! Code that several test files share.
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 

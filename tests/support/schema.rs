@@ -1,7 +1,7 @@
-//! Whether what the program writes for scripts has the form that docs/schemas describe.
+//! Checks the program's output for scripts against docs/schemas.
 //!
-//! The schemas are open for their users, since later versions add fields. Here they are closed: a
-//! field without a description is found.
+//! The published schemas allow unknown fields, since later versions add some. Here unknown fields
+//! are forbidden, so that an undocumented field is found.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
 thread_local! {
-    /// The schemas that were needed so far, by their names.
+    /// Schemas used so far, by their names.
     static COMPILED: RefCell<BTreeMap<&'static str, (Schemas, SchemaIndex)>> = RefCell::default();
 }
 
-/// Asserts that `json`, which the program printed, has the form of what its content shows it to be.
+/// Asserts that `json`, which the program printed, matches the schema that its fields select.
 pub fn assert_printed(json: &Value) {
     if let Some(name) = format_of(json) {
         assert_valid(name, json);
@@ -24,14 +24,14 @@ pub fn assert_printed(json: &Value) {
     assert!(!json.is_object() && !json.is_array(), "no schema describes {json:#}");
 }
 
-/// Asserts that `json`, the content of this file, has the form of what its name says it to be.
+/// Asserts that `json`, the content of a file, matches the schema that the file's name selects.
 pub fn assert_file(path: &Path, json: &Value) {
     let is_in_runs = path.parent().is_some_and(|folder| folder.ends_with("runs"));
     match path.file_name().and_then(|name| name.to_str()) {
         _ if is_in_runs => assert_valid("result", json),
         Some("result.json") => assert_valid("result", json),
         Some("manifest.json") => assert_valid("manifest", json),
-        // hyper2kvm's own has its form.
+        // A report of hyper2kvm has another form.
         Some("report.json") if !is_of_hyper2kvm(json) => assert_valid("report", json),
         _ if json["hyperexport_plan"].is_number() => assert_valid("plan", json),
         _ => {}
@@ -42,10 +42,10 @@ fn is_of_hyper2kvm(report: &Value) -> bool {
     report["converter"].as_str().is_some_and(|converter| converter.starts_with("hyper2kvm"))
 }
 
-/// The name of the schema, by a field that no other format has.
+/// Name of the schema, by a field that no other format has.
 fn format_of(json: &Value) -> Option<&'static str> {
     const MARKS: [(&str, &str); 9] = [
-        // What `cat` shows.
+        // Output of `cat`.
         ("manifest_version", "manifest"),
         ("hyperexport_plan", "plan"),
         ("stages", "result"),
@@ -84,7 +84,7 @@ fn compile(name: &str) -> (Schemas, SchemaIndex) {
     (schemas, index)
 }
 
-/// Forbids fields that the schema does not name, where it does not say that there may be any.
+/// Forbids fields that the schema does not name, unless the schema allows them explicitly.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! An sshd of the test's own on loopback, with its own host key and one user key.
+//! A private sshd on loopback, with its own host key and one user key.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,13 +19,13 @@ pub struct Sshd {
 }
 
 impl Sshd {
-    /// `None` where there is no sshd.
+    /// Starts the server; `None` if sshd is not installed.
     pub fn start() -> Option<Self> {
         if !PathBuf::from("/usr/sbin/sshd").exists() {
             libvirtd::skip("sshd (package openssh-server) is missing");
             return None;
         }
-        // Where it shuts its unprivileged part in; an init script makes it otherwise.
+        // Chroot of sshd's unprivileged process; normally an init script creates it.
         fs::create_dir_all("/run/sshd").expect("tests of ssh run as root");
         let dir = tempfile::tempdir().expect("a folder");
         let at = |name: &str| dir.path().join(name).display().to_string();
@@ -56,8 +56,8 @@ impl Sshd {
         Some(Self { dir, port, daemon })
     }
 
-    /// A URI that logs in with the key of this name and trusts the hosts in this file. The `ssh`
-    /// that it names notes its arguments in `arguments` and reads nothing of the user's.
+    /// A URI that logs in with the key of this name and trusts the hosts in this file. Its `ssh`
+    /// logs its arguments to `arguments` and reads no file of the user.
     pub fn uri(&self, key: &str, known: &str) -> String {
         let at = |name: &str| self.dir.path().join(name).display().to_string();
         let wrapper = at(&format!("ssh-{known}"));
@@ -73,18 +73,18 @@ impl Sshd {
         format!("qemu+ssh://root@127.0.0.1:{port}/system?keyfile={}&command={wrapper}", at(key))
     }
 
-    /// A URI by which libvirt lets the user in.
+    /// A URI with which the login succeeds.
     pub fn open_uri(&self) -> String {
         self.uri("user", "known")
     }
 
-    /// Process ids of the `ssh` that were started, those that have ended included.
+    /// Process IDs of all started `ssh`, including those that have ended.
     pub fn clients(&self) -> Vec<i32> {
         let pids = fs::read_to_string(self.dir.path().join("arguments.pids"));
         pids.expect("ssh was called").lines().map(|pid| pid.parse().expect("a number")).collect()
     }
 
-    /// What the `ssh` of a URI was called with so far.
+    /// Arguments of all calls of `ssh` so far.
     pub fn arguments(&self) -> String {
         fs::read_to_string(self.dir.path().join("arguments")).expect("ssh was called")
     }

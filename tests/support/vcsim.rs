@@ -12,27 +12,27 @@ use hyperexport::model::Secret;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Where Debian puts Go libraries.
+/// Folder of Debian's Go libraries.
 const GOPATH: &str = "/usr/share/gocode";
 const GOVMOMI: &str = "/usr/share/gocode/src/github.com/vmware/govmomi/simulator";
 const USER: &str = "administrator@vsphere.local";
-/// Characters that XML, shells and URLs would each trip over.
+/// Characters that are special in XML, shells and URLs.
 const PASSWORD: &str = "s&cr<t> \"%41' ü";
 
-/// The simulator. Its session and lease state can be asked for and its faults switched.
+/// The simulator. A test can query its sessions and leases, and inject faults.
 pub struct Vcsim {
-    /// `https://127.0.0.1:PORT/sdk`.
+    /// URL `https://127.0.0.1:PORT/sdk`.
     pub url: String,
     /// Login name.
     pub user: String,
     /// Password.
     pub password: String,
-    /// Thumbprints of its certificate.
+    /// Thumbprints of the server's certificate.
     pub sha1: String,
     pub sha256: String,
-    /// The certificate itself, PEM.
+    /// Path of the certificate in PEM format.
     pub certificate: PathBuf,
-    /// The VMs that were asked for, in order.
+    /// VMs of the inventory, in order.
     pub vms: Vec<SimVm>,
     child: Child,
     client: reqwest::Client,
@@ -44,20 +44,20 @@ pub struct Vcsim {
 pub struct SimVm {
     pub name: String,
     pub moref: String,
-    /// Absent for a VM without disks.
+    /// Disks of the VM; `None` for a VM without disks.
     pub disks: Option<Vec<SimDisk>>,
 }
 
 /// A disk of the simulator.
 #[derive(Debug, Deserialize)]
 pub struct SimDisk {
-    /// `ParaVirtualSCSIController0:0`.
+    /// Device key, such as `ParaVirtualSCSIController0:0`.
     pub device: String,
-    /// Bytes.
+    /// Size of the disk, in bytes.
     pub capacity: u64,
-    /// Its content.
+    /// Path of the raw image with the content.
     pub raw: PathBuf,
-    /// Length of the stream that is sent.
+    /// Length of the stream that the simulator sends, in bytes.
     pub stream_bytes: u64,
 }
 
@@ -70,8 +70,8 @@ struct Ready {
 }
 
 impl Vcsim {
-    /// Starts one with the inventory `config` (`{"vms": […], "faults": {…}}`) and further
-    /// arguments. `None` when it cannot be built here, which is a failure where `CI` is set.
+    /// Starts a simulator with the inventory `config` (`{"vms": […], "faults": {…}}`) and further
+    /// arguments. `None` if the build is impossible, which is a failure where `CI` is set.
     pub fn start(config: &Value, args: &[&str]) -> Option<Self> {
         let program = build()?;
         let dir = tempfile::tempdir().expect("a folder");
@@ -145,7 +145,7 @@ impl Vcsim {
         self.control(reqwest::Method::POST, "expire", String::new()).await;
     }
 
-    /// Switches a VM on or off without asking it.
+    /// Powers a VM on or off without an API task.
     pub async fn power(&self, vm: &str, on: bool) {
         let state = if on { "on" } else { "off" };
         let query = format!("power?vm={vm}&state={state}");
@@ -162,7 +162,7 @@ impl Vcsim {
 }
 
 impl Drop for Vcsim {
-    /// The end of its input is the sign to clean up after itself and go.
+    /// Closes standard input, upon which the simulator cleans up and exits.
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -177,9 +177,9 @@ impl Drop for Vcsim {
     }
 }
 
-/// A client for the control addresses alone: it trusts anybody.
+/// A client for the control addresses only: it accepts any certificate.
 fn client() -> reqwest::Client {
-    // Only the first of several tests in a process can install it.
+    // The first test of a process installs the provider; later calls fail.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder()
         .tls_danger_accept_invalid_certs(true)
@@ -188,7 +188,7 @@ fn client() -> reqwest::Client {
         .expect("a client")
 }
 
-/// Builds the simulator unless it is up to date. A lock keeps test processes apart.
+/// Builds the simulator unless it is up to date. A lock excludes other test processes.
 #[allow(clippy::print_stdout, reason = "says why a test is skipped")]
 fn build() -> Option<PathBuf> {
     let missing = if Command::new("go").arg("version").output().is_err() {
@@ -233,7 +233,7 @@ fn is_current(program: &Path, source: &Path) -> bool {
     files.flatten().all(|file| modified(&file.path()).is_some_and(|changed| changed < built))
 }
 
-/// Makes a raw disk image of `mib` MiB with holes and incompressible extents that depend on `seed`.
+/// Creates a raw disk of `mib` MiB with holes and incompressible extents that depend on `seed`.
 pub fn raw_disk(path: &Path, mib: u64, seed: u64) {
     let mut file = File::create(path).expect("created");
     file.set_len(mib << 20).expect("sized");
@@ -254,7 +254,7 @@ pub fn raw_disk(path: &Path, mib: u64, seed: u64) {
     file.write_all(&boot_sector()).expect("written");
 }
 
-/// A boot sector that a BIOS starts: code that halts, and the signature.
+/// A boot sector that a BIOS accepts: code that halts, and the signature.
 fn boot_sector() -> [u8; 512] {
     let mut sector = [0u8; 512];
     sector[..3].copy_from_slice(&[0xf4, 0xeb, 0xfd]); // hlt; jmp back to it

@@ -1,4 +1,5 @@
-//! Disks read from their datastore: for hosts that grant no lease, over links that break.
+//! Exports that read disks from the datastore, as for hosts that grant no lease, over failing
+//! connections.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,7 +19,7 @@ fn settings(sim: &Vcsim) -> Settings {
     Settings { transport: Transport::Datastore, ..sim.settings() }
 }
 
-/// Exports `web01`; what was noted meanwhile comes along.
+/// Exports `web01`; also returns the messages logged meanwhile.
 async fn read(settings: Settings, folders: &Folders) -> (Result<ExportedVm, Error>, Vec<String>) {
     let (progress, events) = listener();
     let cancel = CancellationToken::new();
@@ -31,7 +32,7 @@ async fn read(settings: Settings, folders: &Folders) -> (Result<ExportedVm, Erro
     (end, notes.collect())
 }
 
-/// The raw disk is its source to the byte, and as sparse.
+/// Asserts that the raw disk equals its source, and is as sparse.
 fn assert_disk(exported: &ExportedVm, index: usize, source: &Path) {
     let disk = &exported.disks[index];
     assert_eq!(disk.format, DiskFormat::Raw);

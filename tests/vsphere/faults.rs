@@ -1,5 +1,5 @@
-//! What networks and vCenters do to an export, and that it ends with the right bytes all the same:
-//! a broken disk is taken again alone, a lost lease or session is had again, nothing is left
+//! Faults of networks and vCenters during an export. The exported bytes are right nevertheless: a
+//! failed disk is downloaded again alone, a lost lease or session is renewed, and nothing is left
 //! behind.
 
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ fn two_disks(folders: &Folders) -> Value {
     json!({"vms": [{"name": "web01", "disks": disks}]})
 }
 
-/// Exports, one disk after the other, and returns what was told.
+/// Exports one disk after the other, and returns the events.
 async fn one_by_one(
     sim: &Vcsim,
     folders: &Folders,
@@ -41,7 +41,7 @@ fn note(event: &Event) -> Option<String> {
     }
 }
 
-/// Both disks are right, and the server holds nothing of ours any more.
+/// Asserts that both disks are right, and that no lease or session is left on the server.
 async fn assert_whole(sim: &Vcsim, folders: &Folders, exported: Result<ExportedVm, Error>) {
     let exported = exported.expect("exported");
     for (disk, raw) in exported.disks.iter().zip(["a.raw", "b.raw"]) {
@@ -54,14 +54,14 @@ async fn assert_whole(sim: &Vcsim, folders: &Folders, exported: Result<ExportedV
     assert_eq!(state["live_sessions"], 0, "{state}");
 }
 
-/// How often a disk was asked for.
+/// Number of requests for a disk.
 async fn requests(sim: &Vcsim, disk: &str) -> usize {
     let state = sim.state().await;
     let all = state["nfc"].as_array().cloned().unwrap_or_default();
     all.iter().filter(|line| line.as_str().is_some_and(|line| line.contains(disk))).count()
 }
 
-/// Waits until so many bytes were sent.
+/// Waits until the simulator has sent `bytes` bytes.
 async fn sent(sim: &Vcsim, bytes: u64) {
     while sim.state().await["nfc_bytes"].as_u64().unwrap_or(0) < bytes {
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -127,8 +127,8 @@ async fn a_wrong_sum_that_passes_costs_one_more_download() {
     assert_eq!(requests(&sim, "disk-1").await, 1);
 }
 
-/// The session ends before each of its calls in turn: in the search for the VM, before the lease,
-/// under it, at its end.
+/// The session expires before each call in turn: before the search for the VM, before the lease,
+/// during and after the lease.
 async fn session_expires_anywhere(way: &str) {
     let folders = folders();
     let inventory = two_disks(&folders);
@@ -269,7 +269,7 @@ async fn a_snapshot_goes_though_the_server_restarts_meanwhile() {
     let Some(sim) = Vcsim::start(&config, &[]) else { return };
     let vsphere = VSphere::connect(sim.settings()).await.expect("connected");
     let vm = vsphere.inspect("web01").await.expect("found").vm;
-    // More than the patience of a single call.
+    // More failures than a single call retries.
     sim.faults(&json!({"soap_status": 503, "soap_status_count": 6})).await;
     let (progress, events) = listener();
     let removed = vsphere.remove_snapshots(&vm, &["ours".to_owned()], &progress).await;

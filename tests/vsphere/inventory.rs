@@ -1,4 +1,4 @@
-//! Login, trust, inventory, facts and refusals against the vCenter simulator.
+//! Login, certificate checks, inventory, VM details and refusals against the vCenter simulator.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn small() -> Value {
     json!({"vms": [{"name": "web01", "disks": [{"capacity_mb": 1}]}]})
 }
 
-/// The program's own view of what it left behind.
+/// Asserts that the program left no session behind.
 async fn assert_no_session(sim: &Vcsim) {
     let state = sim.state().await;
     assert_eq!(state["live_sessions"], 0, "{state}");
@@ -139,7 +139,8 @@ async fn only_the_trusted_certificate_is_accepted() {
         assert!(error.contains(wrong) && error.contains(seen), "{error}");
     }
 
-    // Tests of one process share the environment, and all certificates of this system are others.
+    // Tests of one process share the environment, and no certificate of this system is the
+    // simulator's.
     match with(Trust::System).await {
         Err(error @ Error::Untrusted { .. }) => {
             assert!(error.hint().is_some_and(|hint| hint.contains(&sim.sha256)), "{error:?}");
@@ -391,7 +392,7 @@ async fn a_dead_session_is_renewed_once_whichever_way_it_is_told() {
         vsphere.close().await.expect("logged out");
         assert_no_session(&sim).await;
     }
-    // Dying in the middle of a page, too.
+    // Expiry in the middle of a page, too.
     let config = json!({"vms": [{"name": "many", "count": 20, "disks": [{"capacity_mb": 1}]}],
         "faults": {"session_expire_after": 4, "session_expire_count": 2}});
     let Some(sim) = Vcsim::start(&config, &["-page", "5"]) else { return };

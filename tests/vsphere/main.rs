@@ -1,4 +1,4 @@
-//! Everything that is taken from vSphere, against the simulator.
+//! Tests of exports from vSphere, against the simulator.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! `scripts/migrate-all.sh`: every VM that a filter selects, and the same command again.
+//! `scripts/migrate-all.sh`: all VMs that a filter selects, and a second run of the same command.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,8 @@ use serde_json::json;
 const RUN: [&str; 4] =
     ["--", "--libvirt=false", "--pipeline-fix=false", "--pipeline-inspect=false"];
 
-/// Two VMs that are off, one of them with an awkward name, one that runs, and one of another name.
+/// Two VMs that are powered off, one of them with an awkward name, one that runs, and one with a
+/// name that the filter excludes.
 fn job() -> Option<Job> {
     let dir = tempfile::tempdir().expect("a folder");
     let vm = |index: u64, name: &str, power: &str| {
@@ -46,8 +47,7 @@ fn script(job: &Job) -> Command {
     command
 }
 
-/// Runs the script to its end: its exit code, and the lines of the summary in the order of their
-/// names.
+/// Runs the script and returns its exit code, and the lines of the summary sorted by name.
 fn run(job: &Job) -> (Option<i32>, Vec<Vec<String>>) {
     let output = script(job).output().expect("the script runs");
     let said = String::from_utf8_lossy(&output.stderr);
@@ -60,7 +60,7 @@ fn run(job: &Job) -> (Option<i32>, Vec<Vec<String>>) {
     (output.status.code(), lines)
 }
 
-/// Where a VM goes.
+/// Output directory of a VM.
 fn folder(job: &Job, vm: &str, safe: &str) -> PathBuf {
     job.dir.path().join("moved").join(format!("{safe}.{}", job.sim.vm(vm).moref))
 }

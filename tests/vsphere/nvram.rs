@@ -1,5 +1,5 @@
-//! The variables of EFI firmware: from the datastore of a vCenter, from the lease of a host, and
-//! what is said where there are none.
+//! EFI variables: from the datastore of a vCenter, from the lease of a host, and messages if there
+//! are none.
 
 use crate::support::export::{Folders, assert_clean, folders, plain_export};
 use crate::support::vcsim::Vcsim;

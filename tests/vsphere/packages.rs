@@ -1,4 +1,4 @@
-//! OVF and OVA as they are written: what others read of them, and what we do ourselves.
+//! Exported OVF and OVA packages, read by other programs and by hyperexport itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ fn raw(job: &Job, disk: usize) -> PathBuf {
     job.sim.vm(NAME).disks.as_ref().expect("disks")[disk].raw.clone()
 }
 
-/// What virt-v2v reads of a package, as `KEY: VALUE` lines.
+/// virt-v2v's view of a package, as `KEY: VALUE` lines.
 fn virt_v2v(source: &Path) -> String {
     let mut command = Command::new("virt-v2v");
     command.args(["-i", "ova", "--print-source"]).arg(source);
@@ -52,7 +52,7 @@ fn assert_same(image: &Path, raw: &Path) {
     assert!(compare.status().expect("qemu-img runs").success(), "{}", image.display());
 }
 
-/// What we read back of a package is what was exported.
+/// Asserts that hyperexport reads the exported VM back from a package.
 fn assert_read_back(source: &Path, vm: &Value, disks: [&Path; 2]) {
     let desk = Desk::new();
     let ended = desk.export(source.to_str().expect("UTF-8"), &[]);
@@ -94,7 +94,7 @@ fn an_ovf_is_read_by_everybody() {
         assert!(text.contains(&format!("ovf:size=\"{}\"", disk["file_size"])), "{text}");
         assert!(text.contains(&format!("ovf:capacity=\"{}\"", disk["capacity"])), "{text}");
     }
-    // 8 of 12 MiB and 6 of 8 hold data, in 256 KiB each.
+    // 8 of 12 MiB and 6 of 8 contain data, in 256 KiB each.
     assert!(text.contains("ovf:populatedSize=\"2097152\""), "{text}");
     let sums = Command::new("sh")
         .current_dir(job.output())

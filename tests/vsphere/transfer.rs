@@ -1,5 +1,5 @@
-//! Exports against the vCenter simulator: whole ones equal their source to the byte, broken ones
-//! leave neither files nor leases.
+//! Exports against the vCenter simulator: complete ones equal their source byte for byte, failed
+//! ones leave neither files nor leases.
 
 use std::process::Command;
 use std::time::Duration;
@@ -56,7 +56,7 @@ async fn disks_of_another_host_equal_their_source() {
     assert_progress(&events.lock().expect("unpoisoned"), &exported);
 }
 
-/// Every disk's task ends at the disk's size, and positions only grow.
+/// Asserts that every disk's task ends at the disk's size, and that positions only grow.
 fn assert_progress(events: &[Event], exported: &ExportedVm) {
     let positions = |name: &str| -> Vec<u64> {
         let of_task = events.iter().filter_map(|event| match event {
@@ -77,7 +77,7 @@ fn assert_progress(events: &[Event], exported: &ExportedVm) {
         let positions = positions(&name);
         assert!(positions.is_sorted(), "{positions:?}");
         assert_eq!(positions.last(), Some(&disk.capacity.0));
-        // What came over the wire, which holes do not.
+        // Bytes received over the network, which exclude holes.
         assert_eq!(received(&name), Some(disk.file_size.0));
     }
     let is_of_download = |event: &&Event| matches!(event, Event::TaskStarted { task, .. } if task.starts_with("download"));
@@ -142,7 +142,7 @@ async fn a_stream_with_its_tables_in_front_is_whole_too() {
     let exported = plain_export(&sim, &folders).await.expect("exported");
     assert_same(&exported.disks[0].path, &raw);
 
-    // Cut at the end of a grain, nothing but the count tells.
+    // Truncated at the end of a grain, only the number of grains reveals it.
     let folders = crate::support::export::folders();
     let half = exported.disks[0].file_size.0 / 2 / 512 * 512;
     sim.faults(&json!({"nfc_truncate_after": half, "nfc_truncate_count": 9})).await;
@@ -154,7 +154,7 @@ async fn a_stream_with_its_tables_in_front_is_whole_too() {
     assert_clean(&sim, 1, 1).await;
 }
 
-/// Whether a download broke as it should have.
+/// Predicate: whether a download failed as expected.
 type Expected = fn(&Broken) -> bool;
 
 #[tokio::test]
@@ -165,7 +165,7 @@ async fn broken_streams_leave_nothing_and_the_next_run_succeeds() {
         (json!({"nfc_truncate_after": 500_000, "nfc_truncate_count": 9}), |broken| {
             matches!(broken, Broken::Incomplete { received: 500_000, .. })
         }),
-        // With `close` a cut looks like a normal end.
+        // With `close` a truncation looks like a normal end.
         (json!({"nfc_drop_after": 600_000, "nfc_drop_count": 9}), |broken| {
             matches!(broken, Broken::Incomplete { .. } | Broken::Connection { .. })
         }),
@@ -212,7 +212,7 @@ async fn a_server_that_knows_sha1_alone_is_compared_with_all_the_same() {
     for how in ["refused", "ignored"] {
         let folders = folders();
         let Some(sim) = Vcsim::start(&one_disk(&folders), &[]) else { return };
-        // A byte in the middle of a grain's data: only the sum tells.
+        // A flipped byte in the middle of a grain's data: only the checksum reveals it.
         let flipped = json!({"no_sha256": how, "nfc_corrupt_at": 400_000, "nfc_corrupt_count": 1});
         sim.faults(&flipped).await;
         let (progress, events) = listener();
@@ -277,7 +277,7 @@ async fn a_cancelled_export_gives_everything_back() {
     let Some(sim) = Vcsim::start(&config, &["-nfc-listen", "127.0.0.1:0"]) else { return };
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
-    // As soon as something has arrived.
+    // As soon as the first bytes have arrived.
     let progress = Progress::new(move |event| {
         if matches!(event, Event::TaskAdvanced { position: 1.., .. }) {
             stop.cancel();

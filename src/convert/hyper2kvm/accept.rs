@@ -1,5 +1,5 @@
-//! From what hyper2kvm made to the results: every image is checked by our own qemu-img, the guest
-//! must have changed if FIX ran, and only then does anything appear in the output directory.
+//! Turns the output of hyper2kvm into results. Our own qemu-img checks every image, and the guest
+//! must have changed if FIX ran. Only then does a file appear in the output directory.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use super::Hyper2kvmOutcome;
 const STAGES: [&str; 5] = ["load_manifest", "inspect", "fix", "convert", "validate"];
 
 impl Hyper2kvmOutcome {
-    /// How long the stages took by hyper2kvm's own account.
+    /// Durations of the stages as hyper2kvm reports them.
     pub(in crate::convert) fn durations(&self) -> Vec<(String, Duration)> {
         let stages = &self.report.pipeline.stages;
         let ran = STAGES.iter().filter_map(|name| Some((*name, stages.get(*name)?)));
@@ -33,24 +33,22 @@ impl Hyper2kvmOutcome {
     }
 }
 
-/// What is there in the end.
+/// What a finished run of hyper2kvm yields.
 #[derive(Debug, Default)]
 pub(in crate::convert) struct Accepted {
     /// The results; none when CONVERT is off.
     pub(in crate::convert) disks: Option<ConvertedDisks>,
-    /// What the disks say of the guest.
     pub(in crate::convert) guest: Option<GuestFacts>,
-    /// What we changed in the guest after hyper2kvm.
+    /// Changes that hyperexport made in the guest after hyper2kvm.
     pub(in crate::convert) changes: Vec<String>,
-    /// Why the guest does not start from virtio after all.
+    /// Why the guest does not boot from virtio, if it does not.
     pub(in crate::convert) failure: Option<Error>,
-    /// What shows that the results hold what was exported.
+    /// Proof that the results contain what was exported.
     pub(in crate::convert) proof: Option<Proof>,
-    /// What is less than well.
     pub(in crate::convert) warnings: Vec<Warning>,
 }
 
-/// What a run of hyper2kvm made.
+/// The output of a run of hyper2kvm.
 pub(in crate::convert) struct Acceptance<'a> {
     pub(in crate::convert) run: &'a ConversionRun<'a>,
     pub(in crate::convert) outcome: &'a Hyper2kvmOutcome,
@@ -59,8 +57,8 @@ pub(in crate::convert) struct Acceptance<'a> {
 }
 
 impl Acceptance<'_> {
-    /// Checks it, looks after what hyper2kvm does not, and moves it to `results`, the boot disk's
-    /// first.
+    /// Checks the output, completes what hyper2kvm leaves out, and moves the images to `results`,
+    /// the boot disk first.
     pub(in crate::convert) async fn finish(
         &self,
         results: &[PathBuf],
@@ -82,7 +80,7 @@ impl Acceptance<'_> {
             }
             images.push(image);
         }
-        // The work images are of no more use, and the space may be.
+        // The work images are no longer needed, and their space may be.
         self.remove_work_images().await?;
         let disks = order.iter().zip(images);
         let disks: Vec<_> = disks
@@ -103,8 +101,8 @@ impl Acceptance<'_> {
         Ok(done)
     }
 
-    /// Whether the guest starts from virtio: by what was read from it. hyper2kvm's word counts only
-    /// where the guest could not be looked into at all.
+    /// Whether the guest boots from virtio, judged by what was read from the guest. hyper2kvm's
+    /// report counts only where the guest could not be read at all.
     fn is_fixed(&self, operated: &mut Operated, warnings: &mut Vec<Warning>) -> bool {
         let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
         if drivers.is_some() {
@@ -120,8 +118,8 @@ impl Acceptance<'_> {
         self.run.fixed(self.outcome)
     }
 
-    /// Compares the results with the work images as they were before hyper2kvm, whose changes of
-    /// files nobody lists.
+    /// Compares the results with the work images before hyper2kvm, which does not list the files
+    /// that it changes.
     async fn prove(
         &self,
         proofs: Proofs,
@@ -155,8 +153,8 @@ impl Acceptance<'_> {
         index.and_then(|i| self.capacities.get(i).copied()).unwrap_or_default()
     }
 
-    /// The converted image of a disk: named by the report, of the right format and size, whole,
-    /// and in need of no other file.
+    /// The converted image of a disk: named by the report, complete, of the right format and size,
+    /// and without references to other files.
     async fn checked(&self, disk: &Disk) -> Result<PathBuf, Error> {
         let report = &self.outcome.report;
         let image = report
@@ -181,8 +179,8 @@ impl Acceptance<'_> {
         self.run.tools.check(image).await
     }
 
-    /// A FIX after which the guest's disk is what it was has failed, whatever it reports. The
-    /// comparison ends at the first difference.
+    /// Checks that FIX changed the guest's disk: a FIX that changed nothing has failed, whatever it
+    /// reports. The comparison ends at the first difference.
     async fn guest_changed(&self, boot: &Disk, image: &Path) -> Result<(), Error> {
         let source = Image { path: &boot.local_path, format: boot.source_format };
         let joined = self.run.work.tmp().join("joined.qcow2");
@@ -194,7 +192,7 @@ impl Acceptance<'_> {
         Ok(())
     }
 
-    /// The image compressed, if that is asked for, and checked again.
+    /// Compresses the image if the user asks for it, and checks it again.
     async fn compressed(&self, disk: &Disk, image: PathBuf) -> Result<PathBuf, Error> {
         let Some(compression) = self.run.settings.compression else { return Ok(image) };
         let to = self.run.work.path().join(format!("{}-compressed.qcow2", disk.id));

@@ -1,5 +1,5 @@
-//! The environment that hyper2kvm gets: made here from nothing, so that no variable of the user's
-//! shell can change what it does.
+//! The environment of hyper2kvm: built here from nothing, so that no variable of the user's shell
+//! affects hyper2kvm.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,8 +8,8 @@ use super::super::Settings;
 use super::super::tools::libguestfs::{APPLIANCE_CACHE, choices};
 use super::super::tools::work::WorkDir;
 
-/// What any Python gets: `PATH`, UTF-8 on every output, and the user's own packages although HOME
-/// is another.
+/// The environment of any Python: `PATH`, UTF-8 on every output, and the user's own packages
+/// although HOME is another.
 pub(in crate::convert) fn python_environment(settings: &Settings) -> Vec<(&'static str, OsString)> {
     let mut environment = vec![
         ("PATH", settings.path.clone()),
@@ -24,10 +24,10 @@ pub(in crate::convert) fn python_environment(settings: &Settings) -> Vec<(&'stat
     environment
 }
 
-/// What hyper2kvm gets. `backend_settings` are libguestfs' own: `force_tcg`.
+/// The environment of hyper2kvm. `backend_settings` are libguestfs' own, such as `force_tcg`.
 ///
 /// `HYPER2KVM_GUESTFS_BACKEND` is the only way to keep 0.2.1 from its default back end, which
-/// mounts what it finds on the host's own `/dev/sda1`.
+/// mounts the host's own `/dev/sda1`.
 pub(in crate::convert) fn hyper2kvm_environment(
     settings: &Settings,
     work: &WorkDir,
@@ -42,7 +42,7 @@ pub(in crate::convert) fn hyper2kvm_environment(
         ("LIBGUESTFS_TMPDIR", tmp),
         ("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE.into()),
         ("HYPER2KVM_GUESTFS_BACKEND", "libguestfs".into()),
-        // Read by log.rs, which learns from it what hyper2kvm does not say.
+        // log.rs reads the trace for failures that hyper2kvm does not log.
         ("LIBGUESTFS_TRACE", "1".into()),
     ]);
     environment.extend(choices(settings));

@@ -1,5 +1,5 @@
-//! Where hyper2kvm is. Root will run what is found here, so a candidate that somebody else could
-//! have written is passed over.
+//! Finds hyper2kvm. Root will run the program found, so a candidate that another user could have
+//! written is skipped.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,32 +14,33 @@ use crate::state::distrust;
 use super::super::{Error, Settings};
 use super::shebang::interpreters;
 
-/// Where homes are: those of users, also where `/home` is a link, and root's.
+/// Folders with the homes of users, also where `/home` is a link, and root's home.
 const HOMES: [&str; 4] = ["/home", "/var/home", "/export/home", "/root"];
 
-/// How a user gets a hyper2kvm that works. Its metadata names neither `rich` nor `requests`.
+/// How a user gets a working hyper2kvm. Its metadata names neither `rich` nor `requests`.
 pub(in crate::convert) const INSTALL: &str = "install it: python3 -m venv --system-site-packages ~/hyper2kvm-venv && \
      ~/hyper2kvm-venv/bin/pip install hyper2kvm==0.2.1 rich==15.0.0 requests==2.34.2 (FIX needs python3-guestfs \
      too), then give --hyper2kvm-path ~/hyper2kvm-venv/bin/hyper2kvm";
 
-/// A hyper2kvm that may be run, not yet asked for its version.
+/// A hyper2kvm that is safe to run, whose version is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundHyper2kvm {
     /// Absolute path of the program.
     pub path: PathBuf,
-    /// Candidates passed over.
+    /// One warning for each candidate that was skipped.
     pub warnings: Vec<Warning>,
 }
 
-/// A place where hyper2kvm may be.
+/// A path at which hyper2kvm may be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct InstallCandidate {
     path: PathBuf,
-    /// Why a program there is named and not run.
+    /// Why a program at this path is reported and not run.
     doubt: Option<String>,
 }
 
-/// Looks for hyper2kvm: the path the user gave and nothing else, or the fixed places and `PATH`.
+/// Finds hyper2kvm: at the path that the user gave and nowhere else, or at the fixed places and in
+/// `PATH`.
 ///
 /// # Errors
 /// [`Error::NoSuchProgram`] or [`Error::Unsafe`] for the user's own path, else [`Error::NotFound`].
@@ -58,7 +59,7 @@ pub fn find(settings: &Settings) -> Result<FoundHyper2kvm, Error> {
     first_trusted(candidates(settings, &here), &homes(settings), &settings.path)
 }
 
-/// The first program that may be run. One before it that may not is named in a warning.
+/// The first program that is safe to run. Each unsafe program before it becomes a warning.
 fn first_trusted(
     candidates: Vec<InstallCandidate>,
     homes: &[PathBuf],
@@ -89,9 +90,9 @@ fn first_trusted(
     Err(Error::NotFound { searched, passed_over: warnings })
 }
 
-/// Every place to look at, in the order that the project's owner gave. What is found relative to
-/// the working folder came there with the folder's contents, such as by an archive, and is
-/// doubted.
+/// Every place to search, in the order that the project's owner gave. A program found relative to
+/// the working folder is not trusted: it came with the folder's contents, for example from an
+/// archive.
 fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     let sure = |path: PathBuf| InstallCandidate { path, doubt: None };
     let beside = |path: PathBuf| {
@@ -109,7 +110,7 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
             .then(|| format!("the entry '{}' of PATH is relative", dir.display()));
         places.push(InstallCandidate { path: here.join(dir).join("hyper2kvm"), doubt });
     }
-    // The working folder may be one of the good places.
+    // The working folder may be one of the trusted places.
     let known: Vec<_> = places
         .iter()
         .filter(|place| place.doubt.is_none())
@@ -119,23 +120,23 @@ fn candidates(settings: &Settings, here: &Path) -> Vec<InstallCandidate> {
     places
 }
 
-/// The homes of the user who runs this, links resolved as well: the one of the environment and the
-/// one of the user database.
+/// The homes of the user who runs this, from the environment and from the user database, links
+/// resolved as well.
 fn homes(settings: &Settings) -> Vec<PathBuf> {
     let us = User::from_uid(geteuid()).ok().flatten().map(|user| user.dir);
     let homes = settings.home.iter().cloned().chain(us).filter(|home| home.is_absolute());
     homes.flat_map(|home| [fs::canonicalize(&home).ok(), Some(home)]).flatten().collect()
 }
 
-/// The same of what the program starts first, too.
+/// [`of_another_home`] for the program and for the programs that it starts first.
 fn any_of_another_home(path: &Path, homes: &[PathBuf], search: &OsStr) -> Option<String> {
     let interpreters = interpreters(path, search).unwrap_or_default();
     let programs = std::iter::once(path).chain(interpreters.iter().map(PathBuf::as_path));
     programs.into_iter().find_map(|program| of_another_home(program, homes))
 }
 
-/// Why a program in somebody's home is not run, whatever the file's owner is, unless it is one of
-/// `homes`.
+/// Why a program in another user's home is not run, even where this user owns the file. Programs
+/// below `homes` are accepted.
 fn of_another_home(path: &Path, homes: &[PathBuf]) -> Option<String> {
     let real = fs::canonicalize(path).ok();
     let another = std::iter::once(path).chain(real.as_deref()).find(|path| {
@@ -149,7 +150,7 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-/// Why a program is not run: who else could have written it, or an interpreter that it starts.
+/// Why a program is not run: another user could have written it, or an interpreter that it starts.
 fn distrust_all(path: &Path, search: &OsStr) -> Option<String> {
     if let Some(why) = distrust(path) {
         return Some(why);
@@ -162,7 +163,7 @@ fn distrust_all(path: &Path, search: &OsStr) -> Option<String> {
         if !program.is_absolute() {
             return Some(format!("its interpreter '{}' is a relative path", program.display()));
         }
-        // One that is not there runs nothing: the probe says so.
+        // A missing interpreter runs nothing; the probe reports it.
         let why = program.exists().then(|| distrust(program)).flatten()?;
         Some(format!("its interpreter is {}: {why}", program.display()))
     })
@@ -174,7 +175,6 @@ mod tests {
 
     use super::*;
 
-    /// A folder with an executable `hyper2kvm`.
     fn place(mode: u32) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("hyper2kvm");
@@ -256,7 +256,7 @@ mod tests {
             });
             assert!(named, "{passed_over:?}");
         }
-        // The working folder may be in PATH under its whole name.
+        // The absolute path of the working folder may be in PATH.
         let settings = Settings { path: dir.path().into(), ..Settings::default() };
         let places = candidates(&settings, dir.path());
         let good = places.iter().find(|place| place.path == path).expect("a place");

@@ -1,5 +1,5 @@
-//! The manifest that hyper2kvm gets: the user's, with private work images in place of the exported
-//! ones, and only those settings that hyper2kvm 0.2.1 carries out safely.
+//! The manifest for hyper2kvm: the user's, with private work images in place of the exported ones,
+//! and only those settings that hyper2kvm 0.2.1 carries out safely.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ use crate::model::{DiskFormat, Stage, Warning, WarningCode};
 use super::super::Stages;
 use super::super::tools::work::WorkDir;
 
-/// Keys of the manifest that make hyper2kvm run commands, pick other settings or define a domain
+/// Keys of the manifest that make hyper2kvm run commands, use other settings or define a domain
 /// itself.
 const REFUSED: [&str; 4] = ["hooks", "profile", "profile_overrides", "libvirt_integration"];
 
-/// The job of a manifest: its work images are those of `work`, whose sizes are `bytes`, in the
-/// order of the manifest's disks.
+/// The job for a manifest, with the work images of `work`, whose sizes are `bytes`, in the order of
+/// the manifest's disks.
 pub(in crate::convert) fn job(
     manifest: &Manifest,
     work: &WorkDir,
@@ -53,7 +53,7 @@ pub(in crate::convert) fn job(
     }
 }
 
-/// Warnings for what the job leaves out.
+/// Warnings for settings that the job leaves out.
 pub(in crate::convert) fn left_out(manifest: &Manifest) -> Vec<Warning> {
     let present = REFUSED.iter().filter(|key| manifest.extra.get(**key).is_some_and(is_meant));
     present
@@ -71,8 +71,8 @@ fn is_meant(value: &Value) -> bool {
     value.get("enabled") != Some(&Value::Bool(false))
 }
 
-/// hyper2kvm takes `bytes` for the file's size. No checksum: nobody else can reach the image, and
-/// hyper2kvm would read all of it once more.
+/// The manifest's entry of a work image; `bytes` is the file's size. There is no checksum: no other
+/// user can reach the image, and hyper2kvm would read all of it once more.
 fn work_disk(disk: &Disk, image: &Path, bytes: u64) -> Disk {
     Disk {
         source_format: DiskFormat::Qcow2,
@@ -85,11 +85,11 @@ fn work_disk(disk: &Disk, image: &Path, bytes: u64) -> Disk {
 }
 
 fn pipeline(manifest: &Manifest, stages: Stages) -> Pipeline {
-    // The manifest's finer wishes for FIX are kept, whichever program wrote them.
+    // The manifest's detailed settings for FIX are kept, whichever program wrote them.
     let wished = manifest.pipeline.as_ref().and_then(|p| p.fix.clone());
     let fix = FixStage {
         enabled: stages.fix,
-        // 0.2.1 deadlocks without end.
+        // 0.2.1 deadlocks there.
         remove_vmware_tools: false,
         extra: Map::new(),
         ..wished.unwrap_or(FixStage {
@@ -106,12 +106,12 @@ fn pipeline(manifest: &Manifest, stages: Stages) -> Pipeline {
     Pipeline {
         inspect: Some(InspectStage {
             enabled: stages.inspect,
-            // 0.2.1 dies of a missing import there, and says nothing.
+            // 0.2.1 fails there with an import error and reports nothing.
             collect_guest_info: false,
             extra: Map::new(),
         }),
         fix: Some(fix),
-        // 0.2.1 cannot pass a level on, and falls back three errors later: we compress.
+        // 0.2.1 cannot pass a level on, and falls back after three errors: hyperexport compresses.
         convert: Some(ConvertStage {
             enabled: stages.convert,
             compress: false,

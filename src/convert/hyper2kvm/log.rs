@@ -1,10 +1,10 @@
 //! hyper2kvm's output, line by line: its stages become tasks, and the failures that it logs but
-//! does not report are kept. Seen with 0.2.1, where a line is
-//! `HH:MM:SS EMOJI LEVEL    [proc=MainProcess] message`; words are matched, never the emoji.
+//! does not report are recorded. Observed with 0.2.1, where a line is `HH:MM:SS EMOJI LEVEL
+//! [proc=MainProcess] message`; words are matched, never the emoji.
 //!
-//! Some failures it does not even log: an `update-initramfs` that fails in the guest is passed over
-//! in silence. libguestfs' own trace (`LIBGUESTFS_TRACE`, guestfs(3)), which comes on the same
-//! stream, tells those.
+//! Some failures are not even logged: an `update-initramfs` that fails in the guest is ignored
+//! silently. libguestfs' own trace (`LIBGUESTFS_TRACE`, guestfs(3)) on the same stream shows those
+//! failures.
 
 use std::sync::LazyLock;
 
@@ -14,7 +14,7 @@ use crate::progress::{Progress, Task, Unit};
 
 use super::output_progress::OutputProgress;
 
-/// A pattern that is known to be right.
+/// Compiles a pattern that is known to be valid.
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern")
 }
@@ -27,7 +27,7 @@ static STAGE_END: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^\S+ ([a-z_]+) (completed in [0-9.]+s|failed: .*)$"));
 static DISK: LazyLock<Regex> = LazyLock::new(|| pattern(r"Converting disk: ([a-zA-Z0-9_-]+)$"));
 
-/// FIX did not do its work, whatever it reports.
+/// FIX failed, whatever it reports.
 static FATAL: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"Mounted root at / using .* \[ro\]|Read-only file system",
@@ -41,17 +41,18 @@ static NETWORK: LazyLock<Regex> = LazyLock::new(|| {
         r"|Network fixes complete: .* [1-9][0-9]* failed|Stage failed: fix_network:",
     ))
 });
-/// Some other step of FIX went wrong.
+/// Another step of FIX failed.
 static STEP: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"Stage failed: ([a-z_]+: .*)$|(GRUB regeneration failed.*)$"));
 
-/// What a good run of 0.2.1 says of a first attempt, before the older way does the work.
+/// A message that a successful run of 0.2.1 logs for a first attempt, before the older method
+/// succeeds.
 const NOISE: &str = "has no attribute 'command_with_mounts'";
-/// A command that FIX runs in the guest; its result is the next one that the trace tells.
+/// A command that FIX runs in the guest; the next result in the trace belongs to the command.
 static COMMAND: LazyLock<Regex> = LazyLock::new(|| pattern(r"Running \(guestfs\): ((\S+).*)$"));
-/// The results of such commands and of writes to the guest's files.
+/// Prefix of the results of such commands and of writes to the guest's files.
 const TRACE: &str = "libguestfs: trace: ";
-/// The programs that build an initramfs, of all distributions that 0.2.1 knows.
+/// The programs that build an initramfs, for all distributions that 0.2.1 supports.
 const INITRAMFS: [&str; 8] = [
     "update-initramfs",
     "dracut",
@@ -63,22 +64,21 @@ const INITRAMFS: [&str; 8] = [
     "kernel-install",
 ];
 
-/// Whether `line` belongs to libguestfs' trace, which is for this module and not for people: it is
-/// long and quotes the guest's files.
+/// Whether `line` belongs to libguestfs' trace. Users do not see the trace: it is long and quotes
+/// the guest's files.
 pub(in crate::convert) fn is_trace(line: &str) -> bool {
     line.starts_with(TRACE)
 }
 
-/// Commands of one purpose; FIX tries one after another until one works.
+/// Commands for one purpose; FIX tries them in turn until one succeeds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::convert) struct Attempts {
-    /// The commands.
     pub(in crate::convert) tried: Vec<String>,
-    /// Whether one worked.
+    /// Whether a command succeeded.
     pub(in crate::convert) done: bool,
 }
 
-/// What the log tells beside the report.
+/// What the log shows beyond the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::convert) struct Findings {
     /// Lines that mean that FIX failed.
@@ -89,22 +89,22 @@ pub(in crate::convert) struct Findings {
     pub(in crate::convert) steps: Vec<String>,
     /// libguestfs could not start its appliance.
     pub(in crate::convert) launch_failed: bool,
-    /// Building the initramfs.
+    /// Attempts to build the initramfs.
     pub(in crate::convert) initramfs: Attempts,
-    /// Writing the boot loader's configuration.
+    /// Attempts to write the boot loader's configuration.
     pub(in crate::convert) boot_loader: Attempts,
     /// The last message of level ERROR, or else the last line.
     pub(in crate::convert) last: String,
 }
 
-/// Reads the output as it comes.
+/// Parses the output line by line as it arrives.
 pub(in crate::convert) struct LogReader {
     progress: Progress,
     stage: Option<Task>,
     converting: OutputProgress,
     findings: Findings,
     error_seen: bool,
-    /// A command whose result has not come yet: whether it builds an initramfs.
+    /// A command whose result has not arrived yet: whether the command builds an initramfs.
     running: Option<bool>,
 }
 
@@ -121,7 +121,7 @@ impl LogReader {
         }
     }
 
-    /// Takes the next line.
+    /// Parses the next line.
     pub(in crate::convert) fn line(&mut self, line: &str) {
         if let Some(call) = line.strip_prefix(TRACE) {
             return self.traced(call);
@@ -136,7 +136,7 @@ impl LogReader {
         self.examine(level, message);
     }
 
-    /// What was found; ends the tasks.
+    /// Returns the findings and ends the tasks.
     pub(in crate::convert) fn finish(self) -> Findings {
         self.converting.end();
         self.findings
@@ -157,7 +157,7 @@ impl LogReader {
         }
     }
 
-    /// Takes what the trace tells: `command = "output"` or `command = NULL (error)`.
+    /// Parses a result in the trace: `command = "output"` or `command = NULL (error)`.
     fn traced(&mut self, call: &str) {
         let failed = call.ends_with("(error)");
         if call.starts_with("command = ")

@@ -1,5 +1,5 @@
-//! Runs hyper2kvm on a job and reads what it says. How it is called, what it gets to see and why
-//! its success is not believed is described in `mod.rs`.
+//! Runs hyper2kvm on a job and parses its output. `mod.rs` describes its surroundings and why its
+//! reported success is not trusted.
 
 pub(super) mod accept;
 pub(super) mod environment;
@@ -36,13 +36,13 @@ use log::{Findings, LogReader, is_trace};
 use output_progress::OutputProgress;
 use report::Hyper2kvmReport;
 
-/// What a run that ended well by its own account left.
+/// The output of a run that reported success.
 #[derive(Debug)]
 pub(super) struct Hyper2kvmOutcome {
     pub(super) report: Hyper2kvmReport,
     pub(super) json: Value,
     pub(super) warnings: Vec<Warning>,
-    /// Whether it built an initramfs.
+    /// Whether hyper2kvm built an initramfs.
     pub(super) initramfs: bool,
 }
 
@@ -60,8 +60,8 @@ pub(super) struct Hyper2kvm<'a> {
 }
 
 impl Hyper2kvm<'_> {
-    /// Runs the job. When libguestfs cannot start its appliance and the user did not say how it
-    /// should, it is tried once more without KVM.
+    /// Runs the job. When libguestfs cannot start its appliance and the user chose no backend
+    /// settings, a second attempt runs without KVM.
     pub(super) async fn run(&self) -> Result<Hyper2kvmOutcome, Error> {
         let given = self.settings.guestfs_backend_settings.as_deref();
         let mut warnings = Vec::new();
@@ -89,7 +89,7 @@ impl Hyper2kvm<'_> {
         self.examine(status, findings, warnings)
     }
 
-    /// One run.
+    /// Runs the job once.
     async fn once(
         &self,
         backend_settings: Option<&str>,
@@ -120,7 +120,7 @@ impl Hyper2kvm<'_> {
         ended
     }
 
-    /// Runs `program` and keeps, shows and reads its output.
+    /// Runs `program`; logs, shows and parses its output.
     async fn follow(&self, program: Program) -> Result<(ExitStatus, Findings), Error> {
         let path = self.output.join(HYPER2KVM_LOG);
         let doing = format!("writing {}", path.display());
@@ -134,8 +134,8 @@ impl Hyper2kvm<'_> {
             if is_trace(line) {
                 return;
             }
-            // A short write to the page cache, at once so that a killed run's log is whole: not
-            // worth leaving the runtime for.
+            // A short write to the page cache, made at once so that the log of a killed run is
+            // complete. Not worth leaving the runtime for.
             if written.is_ok() {
                 written = log.write_all(format!("{}\n", shown::text(line)).as_bytes());
             }
@@ -156,7 +156,7 @@ impl Hyper2kvm<'_> {
         Ok((status?, findings))
     }
 
-    /// Success by exit code, report and log, or the reason why not.
+    /// Judges a run by exit code, report and log; returns the reason of a failure.
     fn examine(
         &self,
         status: ExitStatus,
@@ -189,15 +189,15 @@ impl Hyper2kvm<'_> {
         Ok(Hyper2kvmOutcome { report, json, warnings, initramfs: initramfs.done })
     }
 
-    /// Where the report may be: where the job says, in the output folder once CONVERT began, or
-    /// beside the job.
+    /// Possible paths of the report: as the job names it, in the output folder once CONVERT has
+    /// started, or beside the job.
     fn report_places(&self) -> Vec<PathBuf> {
         vec![self.work.report(), self.work.out().join("report.json")]
     }
 }
 
-/// Why a run without a report failed. One that was killed has no last words that mean something;
-/// `isolate.rs` passes a signal on as 128 and its number.
+/// Why a run without a report failed. The last line of a killed run means nothing; `isolate.rs`
+/// passes a signal on as 128 plus its number.
 fn last_words(status: ExitStatus, findings: &Findings) -> String {
     let signal = status.signal().or(status.code().map(|code| code - 128).filter(|n| *n > 0));
     match signal {
@@ -207,7 +207,7 @@ fn last_words(status: ExitStatus, findings: &Findings) -> String {
     }
 }
 
-/// What contradicts a successful exit.
+/// The evidence that contradicts a successful exit.
 fn hidden_failure(
     report: &Hyper2kvmReport,
     findings: &Findings,
@@ -238,7 +238,8 @@ fn hidden_failure(
         .then(|| format!("fix could not rebuild the guest's initramfs: {}", initramfs.tried[0]))
 }
 
-/// Warnings of the report and of the log. That data disks are not fixed is as it should be.
+/// Warnings of the report and of the log. Data disks are not fixed, which is correct and no
+/// warning.
 fn remarks(report: &Hyper2kvmReport, findings: &Findings) -> Vec<Warning> {
     let warn = |code: WarningCode, message: String| Warning::new(Stage::Pipeline, code, message);
     let said = report.warnings.iter().filter(|r| !r.message.starts_with("Data disk "));

@@ -1,6 +1,6 @@
-//! How far hyper2kvm is with an image. Its own percentages are guesses (it divides by the size of
-//! the disk, so that a sparse one jumps from 20 to 100), so the file that it writes is looked at
-//! instead: `<out>/<disk>.qcow2.part` grows to about what its work image occupies.
+//! Measures hyper2kvm's progress with an image. Its own percentages are guesses: it divides by the
+//! size of the disk, so that a sparse one jumps from 20 to 100. Instead, the file that it writes is
+//! measured: `<out>/<disk>.qcow2.part` grows to about the size that its work image occupies.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,12 +12,12 @@ use crate::progress::{Progress, Task, Unit};
 
 use super::super::tools::work::WorkDir;
 
-/// Time between two looks.
+/// Time between two measurements.
 const POLL: Duration = Duration::from_millis(500);
 /// Bytes of a block as stat(2) counts them.
 const BLOCK: u64 = 512;
 
-/// The image that is being written, if one is. A clone is the same.
+/// The image that is being written, if any. Clones share the state.
 #[derive(Debug, Clone)]
 pub(in crate::convert) struct OutputProgress {
     progress: Progress,
@@ -34,7 +34,7 @@ struct ImageProgress {
 }
 
 impl OutputProgress {
-    /// Nothing, in that work folder.
+    /// Starts without an image; images are written below `work`.
     pub(in crate::convert) fn new(progress: &Progress, work: &WorkDir) -> Self {
         Self::between(progress, work.images(), work.out())
     }
@@ -43,7 +43,7 @@ impl OutputProgress {
         Self { progress: progress.clone(), images, out, current: Arc::default() }
     }
 
-    /// The image of this disk has been begun.
+    /// hyper2kvm has started to write the image of this disk.
     pub(in crate::convert) fn begin(&self, disk: &str) {
         self.end();
         let name = format!("{disk}.qcow2");
@@ -53,13 +53,13 @@ impl OutputProgress {
         *self.lock() = Some(ImageProgress { part, total, task });
     }
 
-    /// No image is being written any more.
+    /// hyper2kvm has stopped writing images.
     pub(in crate::convert) fn end(&self) {
-        // The task ends here, and not under the lock.
+        // The task is dropped after the lock is released.
         drop(self.lock().take());
     }
 
-    /// Reports how far it is, for as long as it is polled.
+    /// Reports the progress for as long as the future is polled.
     pub(in crate::convert) async fn report(&self) -> std::convert::Infallible {
         loop {
             tokio::time::sleep(POLL).await;

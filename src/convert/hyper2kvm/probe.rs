@@ -1,6 +1,6 @@
-//! Asks an installed hyper2kvm for its version and whether it can be imported. `--version` cannot
-//! tell: 0.2.1 says 0.2.0, and dies of an import error when `rich` or `requests` is missing. So its
-//! own Python, named by its first line, is asked for the package's metadata.
+//! Reads the version of an installed hyper2kvm and checks whether it can be imported. `--version`
+//! is not enough: 0.2.1 prints 0.2.0, and fails with an import error when `rich` or `requests` is
+//! missing. So the Python of its first line reads the package's metadata.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,9 +17,9 @@ use super::shebang;
 
 /// The versions whose behaviour this program was written against.
 const TRIED: [&str; 1] = ["0.2.1"];
-/// Longest time that the question may take; an import is some 0.3 s.
+/// Longest time that the probe may take; an import takes some 0.3 s.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Prints one line of JSON, whatever goes wrong.
+/// Prints one line of JSON, whatever fails.
 const QUESTION: &str = "
 import importlib.metadata as metadata, importlib.util as util, json
 answer = {'guestfs': util.find_spec('guestfs') is not None}
@@ -32,12 +32,12 @@ print('\\nhyper2kvm-probe ' + json.dumps(answer))
 ";
 const ANSWER: &str = "hyper2kvm-probe ";
 
-/// What an installed hyper2kvm says of itself.
+/// What the probe of an installed hyper2kvm returned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::convert) struct Installed {
     /// Name and version: `hyper2kvm 0.2.1`.
     pub(in crate::convert) name: String,
-    /// That the version is not one of the tried ones, or not known.
+    /// A warning where the version is unknown or none of the tested ones.
     pub(in crate::convert) warnings: Vec<Warning>,
 }
 
@@ -48,7 +48,7 @@ struct ProbeAnswer {
     error: Option<String>,
 }
 
-/// Asks the program at `path`. One that is no Python script has no version to tell.
+/// Probes the program at `path`. A program that is no Python script has no known version.
 ///
 /// # Errors
 /// [`Error::NotImportable`], or [`Error::NoGuestfs`] when FIX is wanted; the errors of running it.
@@ -75,13 +75,13 @@ pub(in crate::convert) async fn ask(
     Err(Error::NotImportable { path: path.to_owned(), what })
 }
 
-/// Runs the question; the inner error is Python's last words when there was no answer.
+/// Runs the probe; the inner error is Python's last line when there was no answer.
 async fn run(
     python: &[String],
     settings: &Settings,
     tools: &Tools,
 ) -> Result<Result<ProbeAnswer, String>, Error> {
-    // In `/`: Python looks for modules in the current directory first.
+    // In `/`, because Python searches the current directory for modules first.
     let program = Program::new(&python[0])
         .args(&python[1..])
         .args(["-c", QUESTION])

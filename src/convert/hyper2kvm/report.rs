@@ -1,4 +1,4 @@
-//! hyper2kvm's `report.json`, read without trusting its shape or its success.
+//! hyper2kvm's `report.json`, parsed without trusting its structure or its reported success.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::model::{ConvertedDisk, ConvertedDisks, DiskId};
 /// Largest report read, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// What `report.json` says.
+/// The content of `report.json`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::convert) struct Hyper2kvmReport {
@@ -22,7 +22,7 @@ pub(in crate::convert) struct Hyper2kvmReport {
     pub(in crate::convert) errors: Vec<Remark>,
 }
 
-/// How the stages went.
+/// The results of the stages.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::convert) struct PipelineReport {
@@ -30,16 +30,14 @@ pub(in crate::convert) struct PipelineReport {
     pub(in crate::convert) stages: HashMap<String, Hyper2kvmStage>,
 }
 
-/// How one stage went.
+/// The result of one stage.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::convert) struct Hyper2kvmStage {
     pub(in crate::convert) success: bool,
-    /// Seconds.
     pub(in crate::convert) duration: f64,
 }
 
-/// A file that was made.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::convert) struct Artifact {
@@ -48,7 +46,6 @@ pub(in crate::convert) struct Artifact {
     pub(in crate::convert) format: String,
 }
 
-/// A warning or an error.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(in crate::convert) struct Remark {
@@ -56,8 +53,8 @@ pub(in crate::convert) struct Remark {
     pub(in crate::convert) message: String,
 }
 
-/// hyper2kvm's report with the results in the place of the images in its work folder, which is
-/// gone.
+/// hyper2kvm's report with the paths of the results in place of the images in the removed work
+/// folder.
 pub(in crate::convert) fn told_of_results(
     mut report: Value,
     converter: &str,
@@ -77,8 +74,8 @@ pub(in crate::convert) fn told_of_results(
 }
 
 impl Hyper2kvmReport {
-    /// Reads the first report found in `places`, and as plain JSON too. The message says why there
-    /// is none.
+    /// Reads the first report found in `places`, also as plain JSON. The error message explains why
+    /// there is none.
     pub(in crate::convert) fn read(places: &[PathBuf]) -> Result<(Self, Value), String> {
         let there = places.iter().find(|place| place.exists());
         let path = there.ok_or("it wrote no report.json")?;
@@ -94,14 +91,14 @@ impl Hyper2kvmReport {
         Ok((report, value))
     }
 
-    /// The first error, as `stage: ` or nothing, and the message.
+    /// The first error: its stage as `stage: ` or an empty string, and its message.
     pub(in crate::convert) fn first_error(&self) -> Option<(String, String)> {
         let error = self.errors.first()?;
         let stage = error.stage.as_ref().map(|stage| format!("{stage}: ")).unwrap_or_default();
         Some((stage, error.message.clone()))
     }
 
-    /// The image made of a disk. The path must lie in `folder`, really and not by a link.
+    /// The image made of a disk. The path must be inside `folder` once links are resolved.
     pub(in crate::convert) fn artifact(
         &self,
         disk: &DiskId,

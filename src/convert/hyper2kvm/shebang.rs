@@ -1,13 +1,13 @@
-//! The first lines of a script: what the kernel runs in its place.
+//! Parses the first lines of a script: the program that the kernel runs in its place.
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The programs that running the file at `path` starts before itself: the interpreter of its `#!`
-/// line, what env(1) looks for there in the folders of `search`, and pip's own form. None for a
-/// binary.
+/// The programs that the kernel starts to run the file at `path`. They are the interpreter of its
+/// `#!` line, the program that env(1) finds in the folders of `search`, and the one of pip's own
+/// form. Empty for a binary.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -21,7 +21,7 @@ pub(in crate::convert) fn interpreters(path: &Path, search: &OsStr) -> io::Resul
             if name.contains('/') {
                 return Some(PathBuf::from(name));
             }
-            // Children get no relative entries (`child`).
+            // Child processes get no relative entries (`child`).
             let folders = std::env::split_paths(search).filter(|folder| folder.is_absolute());
             folders.map(|folder| folder.join(name)).find(|path| path.is_file())
         });
@@ -31,7 +31,8 @@ pub(in crate::convert) fn interpreters(path: &Path, search: &OsStr) -> io::Resul
     Ok(programs)
 }
 
-/// The Python of the script at `path`: its program and first arguments. None for what is no Python.
+/// The Python of the script at `path`: its program and first arguments. None for a file that is no
+/// Python script.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -53,7 +54,7 @@ fn words(script: &str) -> Option<Vec<String>> {
     Some(first.split_whitespace().map(str::to_owned).collect())
 }
 
-/// pip writes this where a path is too long or has spaces: `'''exec' "/the path/python" "$0"`.
+/// pip writes this form where a path is too long or has spaces: `'''exec' "/the path/python" "$0"`.
 fn by_exec(script: &str) -> Option<&str> {
     let exec = script.lines().nth(1)?.strip_prefix("'''exec' ")?;
     match exec.strip_prefix('"') {

@@ -1,4 +1,4 @@
-//! The ways of fixing a guest, in the order in which they are tried.
+//! The ways to fix a guest, in the order in which they are tried.
 
 use std::fmt;
 
@@ -7,14 +7,13 @@ use crate::convert::Engine;
 use super::inspect::SystemFamily;
 use super::v2v;
 
-/// One way of fixing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// By our own hand.
+    /// By hyperexport itself.
     Own,
-    /// The same without what only tidies up: removing VMware's tools, installing packages.
+    /// As `Own`, without steps that only tidy up: removing VMware's tools, installing packages.
     OwnLeast,
-    /// By virt-v2v-in-place, and by our own hand what it leaves.
+    /// By virt-v2v-in-place, and by hyperexport what virt-v2v-in-place leaves out.
     VirtV2v,
 }
 
@@ -28,8 +27,8 @@ impl fmt::Display for Way {
     }
 }
 
-/// The ways for a guest of that family. Windows takes virt-v2v alone, for its drivers; a Linux is
-/// ours, and of Red Hat's and SUSE's virt-v2v knows what we may not.
+/// The ways for a guest of that family. Windows needs virt-v2v for its drivers. Linux is fixed by
+/// hyperexport first; virt-v2v comes second, since it knows more about Red Hat's and SUSE's guests.
 pub(super) fn ways(engine: &Engine, family: SystemFamily, has_v2v: bool) -> Vec<Way> {
     let v2v = has_v2v.then_some(Way::VirtV2v);
     match family {

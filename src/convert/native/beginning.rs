@@ -1,4 +1,4 @@
-//! What a disk begins with, and which firmware starts from that.
+//! Inspects the beginning of a disk, and which firmware boots from the disk.
 
 use serde::Serialize;
 
@@ -6,26 +6,28 @@ use crate::model::{Firmware, Lack};
 
 use super::partitions::PartitionTable;
 
-/// What a disk begins with.
+/// What was found at the beginning of a disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Beginning {
-    /// `gpt`, `mbr`, or nothing.
+    /// `gpt`, `mbr`, or null where there is no partition table.
     pub(super) partition_table: Option<PartitionTable>,
-    /// Whether there is a program in the boot sector that a BIOS could start.
+    /// Whether the boot sector contains a program that a BIOS could start.
     pub(super) boot_sector: bool,
-    /// Whether a partition is for EFI programs.
+    /// Whether the disk has an EFI system partition.
     pub(super) efi_partition: bool,
-    /// Whether one of these holds the program that firmware starts without boot variables.
+    /// Whether an EFI system partition contains the program that firmware starts without boot
+    /// variables.
     pub(super) efi_loader: bool,
-    /// Whether that program in the boot sector may be no boot loader.
+    /// Whether the program in the boot sector may be no boot loader.
     #[serde(skip)]
     pub(super) is_nameless: bool,
 }
 
 impl Beginning {
-    /// How likely a firmware starts this disk, before or after FIX: 0 means not at all. Where the
-    /// VM's firmware is `told`, what only another one starts comes last.
+    /// How likely a firmware boots from this disk, before or after FIX; 0 means not at all. Where
+    /// the VM's firmware is known (`told`), a disk that only another firmware boots from ranks
+    /// last.
     pub(super) fn likelihood(&self, told: Option<Firmware>) -> u8 {
         let bios = match (self.boot_sector, self.is_nameless) {
             (true, false) => 4,
@@ -34,7 +36,7 @@ impl Beginning {
         };
         let efi = match (self.efi_loader, self.efi_partition) {
             (true, _) => 4,
-            // FIX may put the loader there.
+            // FIX may install the loader there.
             (false, true) => 3,
             (false, false) => 0,
         };
@@ -46,7 +48,7 @@ impl Beginning {
         }
     }
 
-    /// What the disk lacks where no firmware starts anything.
+    /// What the disk lacks, where no firmware can boot from it.
     pub(super) fn lacks(&self) -> Option<Lack> {
         match (self.firmware().as_slice(), self.partition_table) {
             ([], None) => Some(Lack::PartitionTable),
@@ -55,14 +57,14 @@ impl Beginning {
         }
     }
 
-    /// The firmware that finds something to start, the likelier first.
+    /// The firmware types that can boot from the disk, the likelier first.
     pub(super) fn firmware(&self) -> Vec<Firmware> {
         let bios = self.boot_sector.then_some(Firmware::Bios);
         let efi = self.efi_loader.then_some(Firmware::Efi);
         bios.into_iter().chain(efi).collect()
     }
 
-    /// Why a firmware does not boot from it.
+    /// Why the given firmware does not boot from the disk.
     pub(super) fn fault(&self, firmware: Firmware) -> &'static str {
         match firmware {
             Firmware::Bios => "it has no boot sector",
@@ -101,13 +103,13 @@ pub(super) fn efi_disk() -> Beginning {
     }
 }
 
-/// A disk with an EFI system partition on which only the vendor's loader is.
+/// A disk with an EFI system partition that contains only the vendor's loader.
 #[cfg(test)]
 pub(super) fn esp_disk() -> Beginning {
     Beginning { efi_loader: false, ..efi_disk() }
 }
 
-/// A disk that only holds data, as a partitioning tool leaves its boot sector.
+/// A data disk, with the boot sector that a partitioning tool writes.
 #[cfg(test)]
 pub(super) fn data_disk() -> Beginning {
     Beginning { is_nameless: true, ..grub_disk() }

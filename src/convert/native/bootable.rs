@@ -1,11 +1,11 @@
-//! Whether a firmware finds something to start on the disks, and on which.
+//! Finds out whether a firmware can boot from the disks, and from which disk.
 
 use crate::model::{DiskId, Firmware, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode};
 
 use super::beginning::Beginning;
 
-/// The facts of a guest with what the beginnings of its disks tell: the boot disk, and the
-/// firmwares that find something to start on it.
+/// The facts of a guest, completed from the beginnings of its disks: the boot disk, and the
+/// firmware types that can boot from it.
 pub(super) fn judge(
     vm: &SourceVm,
     starts: &[(DiskId, Beginning)],
@@ -17,8 +17,8 @@ pub(super) fn judge(
     GuestFacts { boot_disk, firmware, lacks: start.lacks(), ..facts }
 }
 
-/// The boot disk: the one that the source names, else the first of those that the VM's firmware
-/// most likely starts from. Where the source names no firmware, either one counts.
+/// The boot disk: the disk that the source names, or else the first of those that the VM's firmware
+/// most likely boots from. Where the source names no firmware, either type counts.
 pub(super) fn boot_disk<'a>(
     vm: &SourceVm,
     starts: &'a [(DiskId, Beginning)],
@@ -27,11 +27,11 @@ pub(super) fn boot_disk<'a>(
         return starts.first();
     }
     let told = (!vm.assumed.firmware).then_some(vm.firmware);
-    // Of several that are as likely the last one would be taken.
+    // `max_by_key` returns the last of several equal elements; the first one is wanted.
     starts.iter().rev().max_by_key(|(_, start)| start.likelihood(told))
 }
 
-/// Why the VM would not start as it will be planned, if it would not.
+/// Why the VM would not boot as planned, if it would not.
 pub(super) fn fault(
     vm: &SourceVm,
     starts: &[(DiskId, Beginning)],
@@ -102,7 +102,7 @@ mod tests {
         };
         assert_eq!(chosen(&starts, true), Some(id(1)));
         assert_eq!(chosen(&starts, false), Some(id(0)));
-        // A boot manager without a name starts as well, where nothing surer is there.
+        // A boot manager without a name boots as well, where no surer candidate exists.
         let starts = [(id(0), empty_disk()), (id(1), data_disk())];
         assert_eq!(chosen(&starts, true), Some(id(1)));
     }
@@ -119,7 +119,7 @@ mod tests {
         };
         assert_eq!(chosen(Firmware::Efi), Some(id(1)));
         assert_eq!(chosen(Firmware::Bios), Some(id(0)));
-        // Before FIX the vendor's loader may be the only one.
+        // Before FIX, the vendor's loader may be the only loader.
         let before = [(id(0), data_disk()), (id(1), esp_disk())];
         let vm = SourceVm { assumed, firmware: Firmware::Efi, ..crate::model::fixture::vm() };
         assert_eq!(boot_disk(&vm, &before).map(|(disk, _)| disk.clone()), Some(id(1)));

@@ -1,5 +1,5 @@
-//! Changes to files of a guest. The guest may refuse one: a file system is full or read-only, or a
-//! file is immutable. That one file is as it was then, and the appliance goes on.
+//! Changes to files of a guest. The guest may reject a change: a file system is full or read-only,
+//! or a file is immutable. Only that file then stays as it was, and the appliance goes on.
 
 use std::fs;
 use std::path::Path;
@@ -13,22 +13,23 @@ impl Guestfs {
     /// Runs a command that changes the guest.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the guest refuses the change; others when guestfish ended.
+    /// [`Error::Refused`] when the guest rejects the change; other errors when guestfish ended.
     pub(super) async fn modify(&mut self, doing: &str, words: &[&str]) -> Result<(), Error> {
         let end = self.attempt(doing, words).await?;
         end.map(drop).map_err(|why| Error::Refused { doing: doing.to_owned(), why })
     }
 
-    /// Writes a file; owner and mode of one that is there stay, a new one is everybody's to read.
+    /// Writes a file. An existing file keeps its owner and mode; a new file is readable by
+    /// everybody.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the guest refuses it: the file is as it was.
+    /// [`Error::Refused`] when the guest rejects the change: the file is then unchanged.
     pub(super) async fn write(&mut self, path: &str, text: &str) -> Result<(), Error> {
         let local = self.next_file()?;
         fs::write(&local, text).map_err(Error::io(format!("writing {}", local.display())))?;
         let (from, doing) = (local.to_string_lossy(), format!("writing the guest's {path}"));
         let old = self.fetch(path, LONGEST_TEXT).await?;
-        // A pipe would be waited for without end, and a device be written to.
+        // A pipe would block without end, and a device would be overwritten.
         if old.is_none() && self.ask(&["exists", path]).await? == "true" {
             let why = "it is not an ordinary file, or a very long one".to_owned();
             return Err(Error::Refused { doing, why });
@@ -44,7 +45,7 @@ impl Guestfs {
         }
     }
 
-    /// Puts a file back that a failed change may have cut off; `old` is a copy of the file, `None`
+    /// Restores a file that a failed change may have truncated; `old` is a copy of the file, `None`
     /// where there was no file.
     ///
     /// # Errors
@@ -52,7 +53,7 @@ impl Guestfs {
     pub(super) async fn restore(&mut self, path: &str, old: Option<&Path>) -> Result<(), Error> {
         let doing = format!("putting the guest's {path} back");
         let Some(old) = old else {
-            // What cannot be removed was not written either.
+            // A file that cannot be removed was not written either.
             return self.try_run(&doing, &["rm-f", path]).await.map(drop);
         };
         let is_there = self.is_file(path).await?;
@@ -66,7 +67,7 @@ impl Guestfs {
         Ok(())
     }
 
-    /// Whether a file of the guest has the content of a local one.
+    /// Whether a file of the guest equals a local file.
     async fn holds(&mut self, path: &str, other: &Path) -> Result<bool, Error> {
         let read =
             |path: &Path| fs::read(path).map_err(Error::io(format!("reading {}", path.display())));

@@ -1,4 +1,4 @@
-//! What the user wants changed in the guest besides, by virt-customize(1).
+//! Additional changes in the guest that the user asks for, made by virt-customize(1).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -9,14 +9,13 @@ use crate::progress::Event;
 
 use super::guestfs_environment::GuestfsEnvironment;
 
-/// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";
 
-/// Changes the guest on `overlays`, qcow2 images, as the user and `first_boot`, scripts of our own,
-/// say; tells whether there was anything to do.
+/// Applies the user's changes and the `first_boot` scripts to the guest on `overlays`, qcow2
+/// images. Returns whether there was anything to do.
 ///
 /// # Errors
-/// [`Error::Guestfs`] with its last words.
+/// [`Error::Guestfs`] with the last line of virt-customize.
 pub(super) async fn customize(
     run: &ConversionRun<'_>,
     overlays: &[PathBuf],

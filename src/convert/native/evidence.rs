@@ -1,6 +1,5 @@
-//! What a guest can start from, read from the guest itself: the kernel that starts by default with
-//! its initramfs, and the names by which the guest looks for its disks. Nobody's report is
-//! believed.
+//! Reads from the guest what it can boot from: the default kernel with its initramfs, and the names
+//! by which the guest finds its disks. No tool's report is trusted.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +11,8 @@ use super::fix::kernels::{self, Kernel};
 use super::guestfs::Guestfs;
 use super::lasting;
 
-/// The modules that each controller takes (Linux, `Kconfig` of each driver); one list of several is
-/// enough. Where there is `sd_mod` the disks of the controller are SCSI disks.
+/// The modules that each controller needs (Linux, `Kconfig` of each driver); one list of several is
+/// enough. With `sd_mod`, the controller's disks are SCSI disks.
 const BUSES: [(GuestBus, &[&str]); 8] = [
     (GuestBus::VirtioBlk, &["virtio_pci", "virtio_blk"]),
     (GuestBus::VirtioScsi, &["virtio_pci", "virtio_scsi", "sd_mod"]),
@@ -24,7 +23,7 @@ const BUSES: [(GuestBus, &[&str]); 8] = [
     (GuestBus::Ide, &["piix", "ide_gd_mod"]),
     (GuestBus::Nvme, &["nvme"]),
 ];
-/// File systems that a `/boot` lies on.
+/// Types of file systems that may contain a `/boot`.
 const READABLE: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 /// The module of each card; one of several is enough.
 const CARDS: [(GuestCard, &str); 7] = [
@@ -37,7 +36,7 @@ const CARDS: [(GuestCard, &str); 7] = [
     (GuestCard::Rtl8139, "8139too"),
 ];
 
-/// The drivers of a Linux whose kernels are these, the default one first; none when its initramfs
+/// The drivers of a Linux guest with these kernels, the default one first; none when its initramfs
 /// cannot be read.
 pub(super) async fn of_linux(
     guestfs: &mut Guestfs,
@@ -56,15 +55,15 @@ pub(super) async fn of_linux(
     Ok(Some(if lasts { drivers } else { with_scsi_names(drivers) }))
 }
 
-/// The drivers with which disks are called `/dev/sda`: a guest that looks for that name finds no
-/// `/dev/vda`.
+/// Keeps only the drivers with which disks are called `/dev/sda`: a guest that searches for that
+/// name does not find `/dev/vda`.
 fn with_scsi_names(mut drivers: GuestDrivers) -> GuestDrivers {
     drivers.buses.retain(|bus| !matches!(bus, GuestBus::VirtioBlk | GuestBus::Nvme));
     drivers
 }
 
-/// The same of what can be read where the root itself cannot: the initramfs in a clear `/boot`.
-/// What is built into the kernel is not known then, and so not counted.
+/// [`of_linux`] for a guest whose root cannot be read: reads the initramfs in an unencrypted
+/// `/boot`. Drivers that are built into the kernel are then unknown, and not counted.
 pub(super) async fn of_clear_boot(
     guestfs: &mut Guestfs,
     vm: &SourceVm,
@@ -92,7 +91,7 @@ pub(super) async fn of_clear_boot(
     Ok(None)
 }
 
-/// What a kernel without its root tells.
+/// The drivers of a kernel whose root cannot be read.
 async fn of_kernel(
     guestfs: &mut Guestfs,
     kernel: &Kernel,

@@ -1,4 +1,4 @@
-//! What INSPECT found, in the terms of the rooms that plan by it.
+//! Converts the findings of INSPECT to the types that the planning modules use.
 
 use crate::model::{GuestDrivers, GuestFacts};
 
@@ -20,12 +20,12 @@ pub(super) fn of(guest: &Guest, drivers: Option<GuestDrivers>, agent: Option<boo
     }
 }
 
-/// libguestfs says `unknown` where it does not know.
+/// Empty where libguestfs reports `unknown`.
 fn known(text: &str) -> String {
     if text == "unknown" { String::new() } else { text.to_owned() }
 }
 
-/// An architecture by libvirt's name of it (guestfs(3), `guestfs_file_architecture`).
+/// libvirt's name of an architecture (guestfs(3), `guestfs_file_architecture`).
 fn arch(name: &str) -> &str {
     match name {
         "unknown" => "",

@@ -1,5 +1,5 @@
 //! FAT32 with few clusters. By Microsoft's specification the number of clusters decides the type,
-//! and fatfs goes by that. `mkfs.fat -F 32` makes a FAT32 of any size, and firmware goes by the
+//! and fatfs follows that rule. `mkfs.fat -F 32` makes a FAT32 of any size, and firmware reads the
 //! fields of FAT32 in the boot sector (EDK II, `FatPkg/EnhancedFatDxe/Init.c`).
 
 use std::fs::File;
@@ -9,15 +9,16 @@ use std::path::Path;
 
 use crate::budget::Budget;
 
-/// The least clusters of a FAT32 (Microsoft's FAT specification, "FAT Type Determination").
+/// Smallest number of clusters of a FAT32 (Microsoft's FAT specification, "FAT Type
+/// Determination").
 const LEAST: u64 = 65525;
-/// Where the number of sectors stands in the boot sector of FAT32.
+/// Offset of the number of sectors in the boot sector of FAT32.
 const SECTORS: usize = 32;
 /// Most bytes that are read to find one file: some sectors of the table and some of folders.
 const MOST_READ: u64 = 4 << 20;
 
-/// Has the boot sector of a FAT32 with few clusters say that there are enough. The file allocation
-/// table, which files are found by, stays as it is.
+/// Patches the boot sector of a FAT32 with few clusters so that it declares enough of them. The
+/// file allocation table, which locates files, stays unchanged.
 ///
 /// # Errors
 /// Those of reading and writing the file.
@@ -40,7 +41,8 @@ pub(super) fn admit(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file system that is read up to a limit: a folder whose last cluster is its first has no end.
+/// A file system that is read up to a limit: a folder whose last cluster points to its first never
+/// ends.
 pub(super) struct Bounded {
     file: File,
     left: Budget,

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 
 use crate::model::{FileChange, FixedFile, Sha256Digest, Stage, Warning, WarningCode};
 
-/// What FIX changed.
+/// The files that FIX changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::convert) struct FixList {
     pub(in crate::convert) files: Vec<FixedFile>,
-    /// What changed files besides: programs, and copies of whole folders.
+    /// Names of steps that changed files without a list: programs, and copies of complete folders.
     pub(in crate::convert) unlisted: Vec<String>,
 }
 
 impl FixList {
-    /// A list of nothing but who changed files.
+    /// A list without files, with the program that changed files.
     pub(in crate::convert) fn by(program: &str) -> Self {
         Self { files: Vec::new(), unlisted: vec![program.to_owned()] }
     }
@@ -47,10 +47,10 @@ impl FixList {
     }
 }
 
-/// What was written since the last look.
+/// The files written since the list was last completed.
 #[derive(Debug, Default)]
 pub(super) struct WrittenFiles {
-    /// Files, and what they were.
+    /// Paths with the checksums before the change.
     pub(super) before: BTreeMap<String, Option<Sha256Digest>>,
     pub(super) list: FixList,
     /// Device of the file system at `/` where that is not the guest's root.
@@ -58,12 +58,12 @@ pub(super) struct WrittenFiles {
 }
 
 impl WrittenFiles {
-    /// Notes that something changed files that nobody lists.
+    /// Records that a program changed files without a list.
     pub(super) fn unlisted(&mut self, by: &str) {
         self.list.unlisted.push(by.to_owned());
     }
 
-    /// Names the device whose file system is at `/`, for the paths to come.
+    /// Sets the device whose file system is at `/`, for the paths that follow.
     pub(super) fn within(&mut self, device: &str) {
         self.device = Some(device.to_owned());
     }

@@ -1,7 +1,7 @@
-//! Notes the guest's files that FIX changes, with the SHA-256 of each before and after.
+//! Records the guest's files that FIX changes, with the SHA-256 of each before and after.
 //!
-//! Every command of guestfish that writes passes by [`Guestfs::note_written`]. What programs of the
-//! guest write is not seen here: [`FixList::unlisted`] names those programs.
+//! Every command of guestfish that writes passes by [`Guestfs::note_written`]. Files that the
+//! guest's own programs write are not recorded: [`FixList::unlisted`] names those programs.
 
 use crate::convert::Error;
 use crate::model::{FixedFile, Sha256Digest};
@@ -11,7 +11,8 @@ use super::guestfs::Guestfs;
 use super::transit::LONGEST_INITRAMFS;
 
 impl Guestfs {
-    /// Notes what a command is about to change; settles the list before file systems go.
+    /// Records the files that a command is about to change; completes the list before file systems
+    /// are unmounted.
     pub(super) async fn note_written(&mut self, words: &[&str]) -> Result<(), Error> {
         let paths: &[&str] = match words {
             ["umount-all"] => return self.settle_written().await,
@@ -33,7 +34,7 @@ impl Guestfs {
         Ok(())
     }
 
-    /// What was changed so far. File systems are still mounted.
+    /// The files changed so far. File systems must still be mounted.
     pub(super) async fn take_fixed(&mut self) -> Result<FixList, Error> {
         self.settle_written().await?;
         Ok(std::mem::take(&mut self.written.list))
@@ -53,10 +54,10 @@ impl Guestfs {
         Ok(())
     }
 
-    /// SHA-256 of a file; none where there is no ordinary file, and of one that is longer than any
+    /// SHA-256 of a file; none where the path is no regular file, or the file is longer than any
     /// that FIX writes.
     async fn checksum(&mut self, path: &str) -> Result<Option<Sha256Digest>, Error> {
-        // A pipe would be waited for without end, and a device read.
+        // A pipe would block without end, and a device would be read.
         let is_file = self.first_line(path, &["is-file", path, "followsymlinks:true"]).await?;
         if is_file.is_none_or(|answer| answer != "true") {
             return Ok(None);
@@ -71,8 +72,8 @@ impl Guestfs {
         Ok(sum.and_then(|sum| sum.parse().ok()))
     }
 
-    /// The first line of an answer about a file. Not by [`Guestfs::run`], which asks this of what
-    /// it is about to write.
+    /// The first line of an answer about a file. Does not use [`Guestfs::run`], which calls this
+    /// for the files that a command is about to write.
     async fn first_line(&mut self, path: &str, words: &[&str]) -> Result<Option<String>, Error> {
         let answer = self.ask_failing(&format!("hashing the guest's {path}"), words).await?;
         Ok(answer.ok().and_then(|lines| lines.into_iter().next()))

@@ -1,5 +1,5 @@
-//! INSPECT and FIX: the guest on overlays of its disks, which are written back only when all of it
-//! went well. What one way of fixing cannot do is tried by the next, on fresh overlays.
+//! INSPECT and FIX: the guest runs on overlays of its disks, which are written back only when every
+//! step succeeded. When one way of fixing fails, the next is tried on fresh overlays.
 
 use std::cell::Cell;
 use std::fs;
@@ -32,17 +32,17 @@ pub(super) struct GuestFix<'a> {
     pub(super) run: &'a ConversionRun<'a>,
     /// The VM as its manifest describes it.
     pub(super) vm: SourceVm,
-    /// Whether the appliance has turned out not to run on KVM here.
+    /// Whether an earlier start showed that the appliance does not run on KVM here.
     pub(super) without_kvm: Cell<bool>,
     pub(super) engine: &'a Engine,
     pub(super) disks: &'a [WorkImage<'a>],
-    /// Whether the guest is changed; else it is only read.
+    /// Whether the guest may be changed; otherwise the guest is only read.
     pub(super) fixes: bool,
-    /// What is to be known of an image before it changes.
+    /// Notified before an image changes.
     pub(super) proofs: Option<&'a Proofs>,
 }
 
-/// What a way of fixing works on.
+/// The input of one way of fixing.
 struct WayInput<'a> {
     guest: &'a Guest,
     overlays: &'a [PathBuf],
@@ -50,11 +50,11 @@ struct WayInput<'a> {
 }
 
 impl GuestFix<'_> {
-    /// Inspects the guest, and fixes it if that is wanted.
+    /// Inspects the guest, and fixes the guest if requested.
     ///
     /// # Errors
-    /// What leaves the images in doubt, and what ends the whole run. A guest that cannot be read or
-    /// fixed is none: [`Operated::failure`] tells.
+    /// Errors that leave the images in doubt or end the run. A guest that cannot be read or fixed
+    /// is no error: [`Operated::failure`] contains the reason.
     pub(super) async fn inspect_and_fix(
         &self,
         stages: &mut StageLog,
@@ -111,7 +111,7 @@ impl GuestFix<'_> {
                 operated.fixes.unlisted.push(customize::PROGRAM.to_owned());
             }
             match customized.map(drop) {
-                // Whether the guest's own package sources have it, its first start shows.
+                // The first start shows whether the guest's own package sources contain the agent.
                 Ok(()) if run.settings.agent.first_boot && facts.family == OsFamily::Linux => {
                     facts.agent = None;
                 }
@@ -136,8 +136,8 @@ impl GuestFix<'_> {
         Ok(operated)
     }
 
-    /// Tries one way after the other until the guest starts from virtio; what came nearest to that
-    /// is written back.
+    /// Tries one way after the other until the guest boots from virtio. The result that came
+    /// nearest to that is written back.
     async fn fix(
         &self,
         opened: Opened,
@@ -151,7 +151,7 @@ impl GuestFix<'_> {
         let (mut opened, mut overlays) = (Some(opened), Some(overlays));
         let (mut best, mut failure) = (None, None);
         let mut windows = None;
-        // Without a way of fixing nobody asks what the guest gained.
+        // The gain is compared only where there is a way of fixing.
         let is_treated = guest.family() == SystemFamily::Windows && !ways.is_empty();
         if let Some(opened) = opened.as_mut().filter(|_| is_treated) {
             match Treated::begin(run, opened).await {
@@ -210,7 +210,7 @@ impl GuestFix<'_> {
         self.unfixed(opened, guest, failure, warnings).await
     }
 
-    /// What the guest starts from as it is, where no way of fixing succeeded.
+    /// What the guest can boot from unchanged, where no way of fixing succeeded.
     async fn unfixed(
         &self,
         opened: Option<Opened>,
@@ -218,8 +218,8 @@ impl GuestFix<'_> {
         failure: Option<Error>,
         warnings: &mut Vec<Warning>,
     ) -> Result<(Operated, FixReport<'_>), Error> {
-        // Where there was no way the first appliance still runs; all others have changed their
-        // overlays, or may have.
+        // Where there was no way of fixing, the first appliance still runs; every other way may
+        // have changed its overlays.
         let looked = match opened {
             Some(opened) => self.look(opened).await,
             None => self.look_anew(warnings).await,
@@ -232,7 +232,7 @@ impl GuestFix<'_> {
             SystemFamily::Windows => Error::NoV2v,
             _ => Error::NotFixed { why: format!("no converter here can change {}", guest.product) },
         };
-        // A guest that needs no change is no failure, where nothing could change it.
+        // A guest that needs no change has not failed where nothing could change it.
         let was_tried = failure
             .as_ref()
             .is_some_and(|why| !matches!(why, Error::NoDrivers { .. } | Error::VirtioWin { .. }));
@@ -244,8 +244,7 @@ impl GuestFix<'_> {
         Ok((Operated { failure, ..looked }, report))
     }
 
-    /// Completes the boot loader of a guest without a system that can be read, and notes what was
-    /// done.
+    /// Completes the boot loader of a guest without a readable system, and records the changes.
     async fn loader_of(
         &self,
         operated: &Operated,
@@ -262,8 +261,8 @@ impl GuestFix<'_> {
         Ok((changes(&report), report.fixes))
     }
 
-    /// What firmware starts, of a UEFI guest whose system cannot be changed: its EFI system
-    /// partition can. On overlays of its own, and without it the guest is as it was.
+    /// Completes the boot loader of a UEFI guest whose system cannot be changed: its EFI system
+    /// partition can. Works on separate overlays; on failure the guest stays unchanged.
     async fn loader_alone(&self, warnings: &mut Vec<Warning>) -> Result<FixReport<'_>, Error> {
         let mut report = FixReport::new(self.run.progress);
         if self.vm.firmware != Firmware::Efi && !self.vm.assumed.firmware {
@@ -345,8 +344,8 @@ impl GuestFix<'_> {
         Ok(Operated { facts: Some(facts), ..Operated::default() })
     }
 
-    /// What the user wants changed besides, on overlays of its own: a wish that fails takes nothing
-    /// of the FIX along. Tells whether there was anything to do.
+    /// Applies the user's additional changes on separate overlays, so that a failure does not undo
+    /// FIX. Returns whether there was anything to do.
     async fn customize(&self, facts: &GuestFacts) -> Result<bool, Error> {
         let mut scripts = Vec::new();
         let is_linux = facts.family == OsFamily::Linux;
@@ -364,13 +363,14 @@ impl GuestFix<'_> {
         Ok(is_another)
     }
 
-    /// `LIBGUESTFS_BACKEND_SETTINGS` as the user gave them, or as they turned out to be needed.
+    /// `LIBGUESTFS_BACKEND_SETTINGS` from the user, or as an earlier start showed them to be
+    /// needed.
     fn backend_settings(&self) -> Option<&str> {
         let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
         self.run.settings.guestfs_backend_settings.as_deref().or(needed)
     }
 
-    /// Starts the appliance, opens what is encrypted, finds the system and mounts its file systems.
+    /// Starts the appliance, opens encrypted devices, finds the system and mounts its file systems.
     pub(super) async fn open(
         &self,
         overlays: &[PathBuf],
@@ -381,7 +381,7 @@ impl GuestFix<'_> {
         Ok(Opened { guestfs, guest, devices })
     }
 
-    /// Starts the appliance and opens what is encrypted.
+    /// Starts the appliance and opens encrypted devices.
     pub(super) async fn unlocked(
         &self,
         overlays: &[PathBuf],
@@ -395,7 +395,8 @@ impl GuestFix<'_> {
         Ok((guestfs, SystemChoice { vm: &self.vm, root: settings.root.as_deref() }))
     }
 
-    /// Starts the appliance; without KVM where that does not run guests, unless the user said how.
+    /// Starts the appliance; without KVM where KVM does not run guests, unless the user chose the
+    /// settings.
     pub(super) async fn appliance(
         &self,
         overlays: &[PathBuf],
@@ -419,12 +420,12 @@ impl GuestFix<'_> {
     }
 }
 
-/// Whether INSPECT found no system, or could not choose one.
+/// Whether INSPECT found no system, or could not choose between several.
 fn has_no_system(operated: &Operated) -> bool {
     matches!(operated.failure, Some(Error::NoSystem { .. } | Error::Systems { .. }))
 }
 
-/// What was done, a line for each change.
+/// The changes, one line each.
 fn changes(report: &FixReport<'_>) -> Vec<String> {
     report.changes.iter().map(ToString::to_string).collect()
 }

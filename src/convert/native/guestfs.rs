@@ -1,9 +1,10 @@
-//! libguestfs by its shell: guestfish reads commands from a pipe and ends at the first that fails.
+//! libguestfs through its shell: guestfish reads commands from a pipe and ends at the first that
+//! fails.
 //!
-//! Not by the C library: a file system that breaks its parser, a hang or a crash must not take this
-//! process along, and the program has to start where no libguestfs is installed. Files go through
-//! the work folder (`transit`), so that nothing of the guest's is ever a word of the protocol. The
-//! end of an answer is a line that nobody else knows.
+//! The C library is not used, because a crash or a hang in a file system parser must not take
+//! hyperexport down. hyperexport also has to start where no libguestfs is installed. Files pass
+//! through the work folder (`transit`), so that guest data never becomes part of the protocol. A
+//! random line marks the end of an answer.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -22,23 +23,22 @@ use super::fix_list::WrittenFiles;
 use super::guestfs_environment::GuestfsEnvironment;
 use super::transit::Gate;
 
-/// libguestfs' shell.
 const PROGRAM: &str = "guestfish";
 /// Longest answer of a command, in bytes.
 const LONGEST_ANSWER: u64 = 16 << 20;
 
-/// What a line costs beside its bytes.
+/// Bytes counted for a line beside its text.
 const LINE: u64 = 32;
-/// The last line of a command in the guest.
+/// Printed as the last line of a successful command in the guest.
 const WELL: &str = "it went well";
 const BADLY: &str = "libguestfs failed";
-/// Stops a resync of each array; no array is no error.
+/// Stops a resync of each array; a guest without arrays is no error.
 const FREEZE: &str =
     "for md in /sys/block/md*/md/sync_action; do [ ! -e $md ] || echo frozen > $md; done";
-/// How libguestfs begins a reason.
+/// Prefix of libguestfs' reasons.
 const ERROR: &str = "libguestfs: error: ";
 
-/// Whether it is installed.
+/// Whether guestfish is installed.
 pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
     let program = Program::new(PROGRAM).arg("--version").env("PATH", &tools.path);
     child::run(program, &tools.limits(), |_, _| {}).await.is_ok_and(|status| status.success())
@@ -49,28 +49,28 @@ pub(super) struct Guestfs {
     dialogue: Dialogue,
     tools: Tools,
     log: File,
-    /// What ends an answer.
+    /// The line that marks the end of an answer.
     marker: String,
-    /// What leaves the guest.
+    /// Limits the data that leaves the guest.
     pub(super) gate: Gate,
-    /// The first error of the command that was spoken last.
+    /// The first error of the last command.
     reason: Option<String>,
-    /// What was changed in the guest.
+    /// The files that were changed in the guest.
     pub(super) written: WrittenFiles,
 }
 
-/// What an appliance needs.
+/// The parameters of an appliance.
 #[derive(Clone, Copy)]
 pub(super) struct Appliance<'a> {
     pub(super) run: &'a ConversionRun<'a>,
-    /// Where its words are kept.
+    /// Path of the log of guestfish's output.
     pub(super) log: &'a Path,
     /// `LIBGUESTFS_BACKEND_SETTINGS`.
     pub(super) backend_settings: Option<&'a str>,
 }
 
 impl Appliance<'_> {
-    /// Starts it with `disks`, qcow2 images, as `/dev/sda` and so on.
+    /// Starts an appliance with `disks`, qcow2 images, as `/dev/sda` and so on.
     ///
     /// # Errors
     /// [`Error::Appliance`] and [`Error::Guestfs`] with its last words; [`Error::Child`] when there
@@ -83,7 +83,7 @@ impl Appliance<'_> {
             self.backend_settings,
             door,
         );
-        // With a backend that needs a daemon there is at least no disk of this machine in `/dev`.
+        // With a backend that needs a daemon, at least `/dev` contains no disk of this machine.
         if door == Door::None && isolate::available(&work.dev(), tools).await {
             let hook = isolate::isolation(&work.dev());
             program = program.before_exec(hook.map_err(Error::io("preparing a private /dev"))?);
@@ -112,8 +112,8 @@ impl Appliance<'_> {
                 error => error,
             }
         })?;
-        // An array that is not in sync would be written anew here, gigabytes of it: the guest does
-        // that itself (Linux, `Documentation/admin-guide/md.rst`, "sync_action").
+        // An array that is not in sync would be resynchronized here, gigabytes of it. The guest
+        // does that itself (Linux, `Documentation/admin-guide/md.rst`, "sync_action").
         let doing = "leaving RAID arrays as they are";
         guestfs.try_run(doing, &["debug", "sh", FREEZE]).await?;
         Ok(guestfs)
@@ -128,7 +128,7 @@ impl Guestfs {
     }
 
     /// Runs a command that asks for a passphrase, which is read from the same pipe (guestfish(1),
-    /// `--keys-from-stdin`) and noted nowhere.
+    /// `--keys-from-stdin`) and never logged.
     pub(super) async fn attempt_with_key(
         &mut self,
         doing: &str,
@@ -139,7 +139,7 @@ impl Guestfs {
         self.outcome(doing, answer).await
     }
 
-    /// Runs a command whose answer goes through a program of this machine before it comes here.
+    /// Runs a command whose answer is piped through a program of this machine.
     pub(super) async fn piped(
         &mut self,
         doing: &str,
@@ -178,7 +178,7 @@ impl Guestfs {
                 }
                 Some((Output::Stderr, line)) => {
                     self.note(&line);
-                    // The first is the reason, what follows is advice.
+                    // The first line is the reason, the lines after it are advice.
                     if let Some((_, why)) = line.split_once(ERROR) {
                         self.reason.get_or_insert_with(|| why.to_owned());
                     }
@@ -188,8 +188,8 @@ impl Guestfs {
         }
     }
 
-    /// Runs a command that may fail, and returns libguestfs' reason when it does: guestfish goes
-    /// on.
+    /// Runs a command that may fail, and returns libguestfs' reason when it does; guestfish
+    /// continues.
     ///
     /// # Errors
     /// [`Error`] when guestfish itself ended.
@@ -202,13 +202,13 @@ impl Guestfs {
         self.ask_failing(doing, words).await
     }
 
-    /// The same of a command that changes nothing.
+    /// [`Self::attempt`] for a command that changes nothing.
     pub(super) async fn ask_failing(
         &mut self,
         doing: &str,
         words: &[&str],
     ) -> Result<Result<Vec<String>, String>, Error> {
-        // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a dash in front lets guestfish go on.
+        // guestfish(1), "EXIT ON ERROR BEHAVIOUR": a leading dash lets guestfish continue.
         let answer = self.speak(doing, &format!("-{}", command(words)), None).await?;
         self.outcome(doing, answer).await
     }
@@ -218,8 +218,8 @@ impl Guestfs {
         doing: &str,
         answer: Vec<String>,
     ) -> Result<Result<Vec<String>, String>, Error> {
-        // The reason comes by the other stream, in no order with the answer. A command that does
-        // not exist is complained of there, after all that belongs to the command before.
+        // The reason arrives on the other stream, in no order with the answer. The error about a
+        // nonexistent command arrives there after all output of the command before.
         self.dialogue.say(&format!("-{}\n", self.marker)).await;
         let mut why = None;
         loop {
@@ -242,7 +242,7 @@ impl Guestfs {
         }
     }
 
-    /// Runs a command that may fail; says whether it went well.
+    /// Runs a command that may fail; returns whether it succeeded.
     pub(super) async fn try_run(&mut self, doing: &str, words: &[&str]) -> Result<bool, Error> {
         self.attempt(doing, words).await.map(|outcome| outcome.is_ok())
     }
@@ -253,22 +253,22 @@ impl Guestfs {
         Ok(answer.into_iter().next().unwrap_or_default())
     }
 
-    /// Whether there is a file of that path; links are followed.
+    /// Whether the path is a regular file; links are followed.
     pub(super) async fn is_file(&mut self, path: &str) -> Result<bool, Error> {
         Ok(self.ask(&["is-file", path, "followsymlinks:true"]).await? == "true")
     }
 
-    /// Runs a program of the guest's that changes files; says whether it ended well.
+    /// Runs a program of the guest that changes files; returns whether it succeeded.
     pub(super) async fn sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
         self.written.unlisted(&format!("'{command}' of the guest"));
         self.ask_sh(command).await
     }
 
-    /// Runs a program of the guest's that changes nothing; says whether it ended well.
+    /// Runs a program of the guest that changes nothing; returns whether it succeeded.
     pub(super) async fn ask_sh(&mut self, command: &str) -> Result<(bool, Vec<String>), Error> {
-        // Not by our own marker, which nobody in the guest may know.
+        // Not with the random marker, which no program in the guest may know.
         let shell = format!("{{ {command}\n}} 2>&1 && echo {WELL} || echo {BADLY}");
-        // A guest whose shell cannot run is no reason for guestfish to end.
+        // A guest whose shell cannot run must not end guestfish.
         let mut said = match self.attempt(&format!("running {command}"), &["sh", &shell]).await? {
             Ok(said) => said,
             Err(why) => return Ok((false, vec![why])),
@@ -285,19 +285,19 @@ impl Guestfs {
         Ok(pairs.map(|(tag, value)| (tag.to_owned(), without_escapes(value))).collect())
     }
 
-    /// Whether there is a folder of that path; links are followed.
+    /// Whether the path is a folder; links are followed.
     pub(super) async fn is_dir(&mut self, path: &str) -> Result<bool, Error> {
         let words = ["is-dir", path, "followsymlinks:true"];
-        // Not by `run`, which asks this of what it is about to write.
+        // Does not use `run`, which calls this for the files that a command is about to write.
         let doing = format!("searching for the guest's {path}");
         let answer = self.speak(&doing, &command(&words), None).await?;
         Ok(answer.first().is_some_and(|answer| answer == "true"))
     }
 
-    /// Writes everything back and stops.
+    /// Writes all data back and stops the appliance.
     ///
     /// # Errors
-    /// [`Error::Guestfs`]: what was written may be lost then.
+    /// [`Error::Guestfs`]: written data may then be lost.
     pub(super) async fn end(mut self) -> Result<(), Error> {
         self.run("unmounting the guest's file systems", &["umount-all"]).await?;
         self.run("stopping the appliance of libguestfs", &["shutdown"]).await?;
@@ -310,7 +310,7 @@ impl Guestfs {
         }
     }
 
-    /// The log helps a person; a run does not fail of it.
+    /// Appends a line to the log. A log that cannot be written is no reason for a run to fail.
     fn note(&mut self, line: &str) {
         if let Err(error) = writeln!(self.log, "{}", shown::text(line)) {
             tracing::debug!(%error, "writing the log");
@@ -318,8 +318,8 @@ impl Guestfs {
     }
 }
 
-/// A value as blkid(8) writes it for shells: a backslash before a character of theirs, `\xNN` for a
-/// byte that cannot be printed.
+/// Removes the escapes that blkid(8) adds for shells: a backslash before a shell's special
+/// character, `\xNN` for a byte that cannot be printed.
 fn without_escapes(value: &str) -> String {
     let (mut bytes, mut rest) = (Vec::new(), value);
     while let Some((before, after)) = rest.split_once('\\') {

@@ -1,14 +1,13 @@
-//! The surroundings of everything that works through libguestfs.
+//! The environment of every program that works through libguestfs.
 
 use crate::child::{Door, Program};
 use crate::convert::ConversionRun;
 use crate::convert::tools::libguestfs::{self, APPLIANCE_CACHE};
 
-/// What every program of libguestfs gets to see.
 pub(super) trait GuestfsEnvironment {
-    /// Nothing of the user's shell, and only folders of the run's own; behind `door`. virt-v2v and
-    /// virt-customize are bounded and not confined: they want gigabytes in `/var/tmp`, and start
-    /// what they like.
+    /// Sets an environment without variables of the user's shell, with the run's own folders, and
+    /// the confinement `door`. virt-v2v and virt-customize are limited but not confined: they need
+    /// gigabytes in `/var/tmp`, and start other programs.
     fn environment(
         self,
         run: &ConversionRun<'_>,
@@ -31,7 +30,7 @@ impl GuestfsEnvironment for Program {
             .env("TMPDIR", run.work.tmp())
             .env("LIBGUESTFS_TMPDIR", run.work.tmp())
             .env("LIBGUESTFS_CACHEDIR", APPLIANCE_CACHE)
-            // Programs that Windows runs at its first start, for virt-v2v and virt-customize.
+            // Programs for Windows' first start, which virt-v2v and virt-customize install.
             .envs(run.settings.windows.virt_tools.iter().map(|path| ("VIRT_TOOLS_DATA_DIR", path)))
             .envs(backend_settings.map(|given| ("LIBGUESTFS_BACKEND_SETTINGS", given)))
             .dir(run.work.path());

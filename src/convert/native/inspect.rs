@@ -1,4 +1,4 @@
-//! INSPECT: which system is on the disks, its file systems mounted as the system itself does.
+//! INSPECT: finds the system on the disks, and mounts its file systems as the system itself does.
 
 use serde::Serialize;
 
@@ -9,36 +9,36 @@ use super::devices::GuestDevices;
 use super::guestfs::Guestfs;
 use super::{mounts, systems};
 
-/// The system of a guest, in libguestfs' words (guestfs(3), "INSPECTION").
+/// The operating system of a guest, in libguestfs' terms (guestfs(3), "INSPECTION").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Guest {
-    /// Where its root file system is: `/dev/sda1`, `btrfsvol:/dev/sda2/@`.
+    /// Device of the root file system: `/dev/sda1`, `btrfsvol:/dev/sda2/@`.
     pub(super) root: String,
-    /// `linux`, `windows`, …
+    /// Type of the operating system: `linux`, `windows`, …
     pub(super) os: String,
-    /// `debian`, `rhel`, …
+    /// Name of the distribution: `debian`, `rhel`, …
     pub(super) distribution: String,
-    /// For people: `Debian GNU/Linux 12`.
+    /// Display name of the operating system: `Debian GNU/Linux 12`.
     pub(super) product: String,
-    /// Its major version.
+    /// Major version of the operating system.
     pub(super) major: u32,
-    /// Its minor version.
+    /// Minor version of the operating system.
     pub(super) minor: u32,
-    /// `x86_64`, …
+    /// Architecture of the operating system: `x86_64`, …
     pub(super) arch: String,
-    /// Of Windows: the short id in libosinfo's database, by which virt-v2v chooses drivers.
+    /// For Windows: the short id in libosinfo's database, by which virt-v2v chooses drivers.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) osinfo: String,
-    /// Name of the host.
+    /// Hostname of the guest.
     pub(super) hostname: String,
-    /// `apt`, `dnf`, …
+    /// Package manager of the guest: `apt`, `dnf`, …
     pub(super) packages: String,
-    /// Where its file systems belong: mount point and device, the shortest first.
+    /// File systems of the guest: mount point and device, the shortest mount point first.
     pub(super) mounts: Vec<(String, String)>,
 }
 
-/// The families whose tools differ.
+/// Families of operating systems that need different tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SystemFamily {
     RedHat,
@@ -49,7 +49,6 @@ pub(super) enum SystemFamily {
 }
 
 impl Guest {
-    /// Its family.
     pub(super) fn family(&self) -> SystemFamily {
         match (self.os.as_str(), self.distribution.as_str()) {
             ("windows", _) => SystemFamily::Windows,
@@ -64,7 +63,7 @@ impl Guest {
         }
     }
 
-    /// Its family in the terms of the manifest.
+    /// The family in the manifest's terms.
     pub(super) fn os_family(&self) -> OsFamily {
         match self.os.as_str() {
             "linux" => OsFamily::Linux,
@@ -73,7 +72,7 @@ impl Guest {
         }
     }
 
-    /// Reads what libguestfs knows of the system with this root.
+    /// Reads libguestfs' facts about the system with this root.
     pub(super) async fn read(guestfs: &mut Guestfs, root: &str) -> Result<Self, Error> {
         let mut ask = async |what: &str| guestfs.ask(&[what, root]).await;
         let mut guest = Self {
@@ -92,7 +91,7 @@ impl Guest {
         if guest.family() == SystemFamily::Windows {
             guest.osinfo = ask("inspect-get-osinfo").await?;
         }
-        // Of Debian libguestfs knows no more than the number.
+        // For Debian, libguestfs returns only the version number.
         if !guest.product.contains(|c: char| c.is_alphabetic()) {
             guest.product = format!("{} {}", guest.distribution, guest.product);
         }
@@ -104,11 +103,12 @@ impl Guest {
     }
 }
 
-/// Finds the guest's system and mounts its file systems: the root that was found, whatever fstab
-/// calls it, and what else belongs to the system.
+/// Finds the guest's system and mounts its file systems: the root that was found, whatever name it
+/// has in fstab, and the system's other file systems.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when there is no system, or more than one and none of them is `wanted`.
+/// [`Error::NoSystem`] when there is no system; [`Error::Systems`] when there are several and none
+/// of them is `wanted`.
 pub(super) async fn inspect(
     guestfs: &mut Guestfs,
     choice: &systems::SystemChoice<'_>,

@@ -1,5 +1,5 @@
-//! Whether a guest finds its disks by names that do not change with the bus: on virtio-blk
-//! `/dev/sda` is `/dev/vda`, and the kernel's numbers of devices are others as well.
+//! Checks whether a guest finds its disks by names that do not depend on the bus. On virtio-blk
+//! `/dev/sda` becomes `/dev/vda`, and the kernel's device numbers change as well.
 
 use crate::convert::Error;
 
@@ -10,14 +10,14 @@ use super::fix::kernels::Kernel;
 use super::fix::{tables, units};
 use super::guestfs::Guestfs;
 
-/// LILO's configuration, and the map of numbers that it makes of the configuration: the number of
-/// the root's device is among them (lilo.conf(5)).
+/// LILO's configuration, and the map of device numbers that LILO makes from it, including the
+/// number of the root's device (lilo.conf(5)).
 const LILO: [&str; 2] = ["/etc/lilo.conf", "/boot/map"];
 
-/// Where NixOS keeps the programs that its kernels start.
+/// Folder in which NixOS stores the programs that its kernels start.
 const NIX: &str = "/nix/store/";
 
-/// Whether the guest's tables and mount units name what the guest cannot do without so.
+/// Whether the guest's tables and mount units name all essential devices by names that last.
 pub(super) async fn tables_last(
     guestfs: &mut Guestfs,
     devices: &GuestDevices,
@@ -37,8 +37,8 @@ pub(super) async fn tables_last(
     Ok(true)
 }
 
-/// The same of what starts a kernel: its initramfs and the boot loaders. A unified kernel image
-/// brings its command line itself.
+/// Whether the initramfs and the boot loaders name devices by names that last. A unified kernel
+/// image contains its own command line.
 pub(super) async fn start_lasts(
     guestfs: &mut Guestfs,
     kernel: &Kernel,
@@ -53,7 +53,8 @@ fn initramfs_lasts(held: &Contents, devices: &GuestDevices) -> bool {
     boot::lasts(&held.command_line, devices) && !tables::copy_is_unstable(&held.crypttab, devices)
 }
 
-/// Whether the boot loaders do. One that nobody here can read is no evidence.
+/// Whether the boot loaders use names that last. A boot loader that cannot be read is no evidence
+/// for that.
 async fn loaders_last(guestfs: &mut Guestfs, devices: &GuestDevices) -> Result<bool, Error> {
     let [configuration, map] = LILO;
     if let Some(text) = guestfs.read(configuration).await?
@@ -74,16 +75,16 @@ async fn loaders_last(guestfs: &mut Guestfs, devices: &GuestDevices) -> Result<b
     Ok(is_read)
 }
 
-/// The lines of a configuration that something boots by: no comments, and nothing in /etc, which is
-/// for the next time that something is written.
+/// The lines of a configuration that are used to boot. Comments are left out, and files in /etc,
+/// which apply only when a configuration is generated again.
 fn commands<'a>(path: &str, text: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
     let boots = !path.starts_with("/etc/");
     text.lines().filter(move |line| boots && !line.trim_start().starts_with(['#', ';']))
 }
 
-/// Whether a configuration says how the root is found. An entry of the Boot Loader Specification
-/// without `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)), and
-/// NixOS to a table of its own in the initramfs.
+/// Whether a configuration names the root. An entry of the Boot Loader Specification without
+/// `root=` leaves that to the type of the partition (systemd-gpt-auto-generator(8)), and NixOS to a
+/// table in its initramfs.
 fn starts_root(path: &str, text: &str) -> bool {
     let is_entry = |line: &str| line.split_whitespace().next() != Some("set");
     let is_nix = |line: &str| value_of(line, "init=").is_some_and(|own| own.starts_with(NIX));
@@ -91,7 +92,8 @@ fn starts_root(path: &str, text: &str) -> bool {
     commands(path, text).any(names) || path.contains("/loader/entries/")
 }
 
-/// Whether LILO hands a tag to the kernel: of a path its map keeps the number of the device only.
+/// Whether LILO passes a tag to the kernel: for a path, its map contains only the number of the
+/// device.
 fn lilo_lasts(text: &str) -> bool {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let roots = lines.filter_map(|line| {

@@ -1,4 +1,4 @@
-//! What a guest can start from as it is: read, and nothing changed.
+//! Finds out what an unchanged guest can boot from; reads the guest only.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use super::operated::{Opened, Operated, Unread, is_of_guest, nothing};
 use super::{evidence, facts, fix, windows};
 
 impl GuestFix<'_> {
-    /// INSPECT alone: what the guest can start from as it is.
+    /// INSPECT alone: what the unchanged guest can boot from.
     pub(super) async fn look(&self, opened: Opened) -> Result<Operated, Error> {
         let Opened { mut guestfs, guest, devices } = opened;
         let (drivers, agent) = match guest.os_family() {
@@ -31,8 +31,8 @@ impl GuestFix<'_> {
         Ok(Operated { facts: Some(facts::of(&guest, drivers, agent)), ..Operated::default() })
     }
 
-    /// Opens the guest. Of one without a system that can be read the same appliance reads a clear
-    /// `/boot`: each start of one takes longer than all that is read.
+    /// Opens the guest. Where no system can be read, the same appliance reads an unencrypted
+    /// `/boot`: each start of an appliance takes longer than all reading.
     pub(super) async fn open_or_read(
         &self,
         overlays: &[PathBuf],
@@ -49,7 +49,7 @@ impl GuestFix<'_> {
         Err(Unread { error, facts })
     }
 
-    /// The warning that nothing keeps the names of network cards in a guest that cannot be read.
+    /// The warning that the names of network cards may change in a guest that cannot be read.
     pub(super) fn network_as_it_was(&self, operated: &Operated) -> Option<Warning> {
         let Some(Error::NoSystem { encrypted }) = &operated.failure else { return None };
         let is_linux = operated.facts.as_ref().is_some_and(|facts| facts.family == OsFamily::Linux);
@@ -71,7 +71,7 @@ impl GuestFix<'_> {
         })
     }
 
-    /// What a clear `/boot` tells of a guest whose root cannot be read.
+    /// The facts in an unencrypted `/boot` of a guest whose root cannot be read.
     async fn without_root(&self, mut guestfs: Guestfs) -> Result<Option<GuestFacts>, Error> {
         let read = async {
             guestfs.run("unmounting the guest's file systems", &["umount-all"]).await?;
@@ -90,7 +90,7 @@ impl GuestFix<'_> {
         }
     }
 
-    /// The same on overlays of its own.
+    /// [`Self::look`] on fresh overlays.
     pub(super) async fn look_anew(&self, warnings: &mut Vec<Warning>) -> Result<Operated, Error> {
         let overlays = self.overlays().await?;
         let opened = self.open(&overlays, warnings).await?;

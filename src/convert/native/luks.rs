@@ -1,4 +1,4 @@
-//! Encrypted disks, opened with passphrases of the user.
+//! Opens encrypted disks with the user's passphrases.
 
 use crate::convert::Error;
 use crate::convert::settings::DiskKey;
@@ -8,11 +8,11 @@ use super::devices::GuestDevices;
 use super::guestfs::Guestfs;
 use super::systems;
 
-/// Layers that are looked for: LUKS on LVM on LUKS is nobody's disk any more.
+/// Most layers that are opened: LUKS on LVM on LUKS is deeper than any real disk.
 const LAYERS: usize = 3;
 
-/// Opens every encrypted device that a key is given for, layer by layer; returns what could not be
-/// opened and why.
+/// Opens every encrypted device with a matching key, layer by layer; returns the devices that stay
+/// locked and the reasons.
 pub(super) async fn open(
     guestfs: &mut Guestfs,
     keys: &[DiskKey],
@@ -29,7 +29,7 @@ pub(super) async fn open(
         if locked.is_empty() {
             break;
         }
-        // A volume inside what was opened has a name by now.
+        // A volume inside an opened device has a name now.
         let devices = GuestDevices::find(guestfs, vm).await?;
         for device in locked {
             let uuid = devices.tag(&device, "UUID").unwrap_or_default();
@@ -57,8 +57,8 @@ pub(super) async fn open(
     Ok(failed.chain(unused).collect())
 }
 
-/// Whether a key is meant for this device, by a name of libguestfs' or of the guest's, or by its
-/// LUKS UUID.
+/// Whether a key is meant for this device, by a name in libguestfs or in the guest, or by its LUKS
+/// UUID.
 fn is_for(key: &DiskKey, device: &str, devices: &GuestDevices) -> bool {
     let wanted = key.device.as_str();
     let own = devices.tag(device, "UUID").filter(|uuid| !uuid.is_empty());

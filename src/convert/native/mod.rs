@@ -1,4 +1,4 @@
-//! Conversion by ourselves: images are rewritten on all cores, the guest is fixed through
+//! Conversion by hyperexport itself: images are rewritten on all cores, the guest is fixed through
 //! libguestfs.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!                          work/out/disk-0.qcow2 ◀──FIX── guestfish, or virt-v2v-in-place
 //! ```
 //!
-//! A FIX that fails costs nothing but itself: the overlay that it worked on goes, the converted
-//! disk is what it was, and the domain is planned for hardware that the guest knows already.
+//! A FIX that fails does no damage: its overlay is removed, the converted disk stays unchanged, and
+//! the domain is planned for hardware that the guest supports already.
 
 mod attempt;
 mod beginning;
@@ -72,7 +72,7 @@ pub use self::report::ReportedVolume;
 pub(crate) use self::report::schema;
 pub(super) use self::work_image::WorkImage;
 
-/// Bytes of an image that are copied between two looks at whether that may go on.
+/// Bytes of an image that are copied between two checks for cancellation.
 const PIECE: u64 = 16 << 20;
 
 /// Converts the disks of the run's manifest.
@@ -131,16 +131,16 @@ pub(super) async fn convert(
     })
 }
 
-/// What INSPECT and FIX work on.
+/// The scope of INSPECT and FIX.
 struct FixScope<'a> {
     disks: &'a [WorkImage<'a>],
-    /// Told of what FIX changes.
+    /// Notified of the blocks that FIX changes.
     proofs: Option<&'a Proofs>,
     /// Whether FIX may change the guest.
     fixes: bool,
 }
 
-/// INSPECT and FIX, where they are wanted.
+/// Runs INSPECT and FIX as far as they are enabled.
 async fn inspect_and_fix(
     run: &ConversionRun<'_>,
     engine: &Engine,
@@ -156,13 +156,13 @@ async fn inspect_and_fix(
     let surgery = GuestFix { run, vm, without_kvm, engine, disks, fixes, proofs };
     let before = GuestfsFolders::now();
     let operated = surgery.inspect_and_fix(stages, warnings).await;
-    // An appliance that was ended leaves its sockets.
+    // An appliance that was killed leaves its sockets.
     before.remove_newer();
     operated
 }
 
-/// The VM; of several disks, of which the source names none, it boots from the one that the disks
-/// themselves tell.
+/// The VM with its boot disk. Where the source names none of several disks, the content of the
+/// disks decides.
 async fn with_boot_disk(
     run: &ConversionRun<'_>,
     disks: &[WorkImage<'_>],
@@ -181,14 +181,15 @@ async fn with_boot_disk(
     Ok(vm)
 }
 
-/// What a disk begins with.
+/// Reads the beginning of a disk.
 async fn beginning(run: &ConversionRun<'_>, work: &WorkImage<'_>) -> Result<Beginning, Error> {
     let scratch = run.work.tmp().join("beginning");
     let image = Image { path: &work.image, format: DiskFormat::Qcow2 };
     validate::beginning(run.tools, image, &scratch).await
 }
 
-/// VALIDATE, and what the disks begin with, which the plan goes by whatever is asked for.
+/// Runs VALIDATE, and reads the beginnings of the disks, which the plan needs whichever stages are
+/// enabled.
 async fn examine(
     run: &ConversionRun<'_>,
     disks: &[WorkImage<'_>],
@@ -213,9 +214,9 @@ async fn examine(
     Ok(guest)
 }
 
-/// What disks that hyper2kvm has made begin with, and what the guest on them starts from. Where
-/// hyper2kvm was our choice and not the user's, FIX adds what it leaves out: the network, the boot
-/// loader and drivers. Where it was the user's, the guest is read and stays as hyper2kvm left it.
+/// Inspects disks that hyper2kvm has converted: their beginnings, and what the guest boots from.
+/// Where hyperexport chose hyper2kvm, FIX adds what hyper2kvm leaves out: the network, the boot
+/// loader and drivers. Where the user chose hyper2kvm, the guest is only read.
 pub(super) async fn after(
     run: &ConversionRun<'_>,
     disks: &[WorkImage<'_>],
@@ -240,7 +241,8 @@ pub(super) async fn after(
     Ok((operated, guest))
 }
 
-/// Names the results. Images that became them have one name only in the end.
+/// Moves the images to the results' names, and removes the source paths of images that became
+/// results.
 async fn publish(
     run: &ConversionRun<'_>,
     finished: Vec<FinishedImage>,
@@ -279,8 +281,8 @@ async fn images<'a>(run: &ConversionRun<'a>) -> Result<Vec<WorkImage<'a>>, Error
     Ok(done)
 }
 
-/// An image that was converted while it arrived: it becomes the result itself, or a copy of it
-/// does.
+/// Uses an image that was converted during the download: the image itself or a copy becomes the
+/// result.
 async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), Error> {
     let doing = format!("taking {}", disk.local_path.display());
     let (from, to, consume) = (disk.local_path.clone(), image.to_owned(), run.settings.consume);
@@ -294,7 +296,7 @@ async fn take(run: &ConversionRun<'_>, disk: &Disk, image: &Path) -> Result<(), 
     taken.map_err(|error| if is_stop(&error) { Error::Cancelled } else { Error::io(doing)(error) })
 }
 
-/// Copies a file as long as that may go on. The kernel copies each piece, and shares its blocks
+/// Copies a file until the run is cancelled. The kernel copies each piece, and shares its blocks
 /// where it can (`copy_file_range(2)`).
 fn copy(from: &Path, to: &Path, going: &Going) -> io::Result<()> {
     let (from, mut to) = (File::open(from)?, File::create_new(to)?);

@@ -1,5 +1,6 @@
-//! The file systems of a guest besides its root, mounted where the guest has them: by libguestfs,
-//! by the names in fstab and in mount units that only we resolve, and as systemd finds them itself.
+//! Mounts the file systems of a guest besides its root where the guest has them. libguestfs
+//! resolves some of them, hyperexport further names in fstab and in mount units, and systemd finds
+//! some by their partition type.
 
 use crate::convert::Error;
 
@@ -9,17 +10,17 @@ use super::guestfs::Guestfs;
 use super::inspect::Guest;
 use super::systems::{self, SUBVOLUME};
 
-/// What a fix needs mounted besides `/`: the boot loader's files and those of the packages. Data
+/// Mount points that FIX needs besides `/`: the boot loader's files and those of the packages. Data
 /// stays unmounted, since a mount alone writes to a file system that was not unmounted.
 const NEEDED: [&str; 6] = ["/boot", "/efi", "/etc", "/opt", "/usr", "/var"];
 /// Types of the partitions that systemd mounts without a line in fstab, with their mount points:
-/// the first that is there and empty (systemd-gpt-auto-generator(8)).
+/// the first that exists and is empty (systemd-gpt-auto-generator(8)).
 const BY_TYPE: [(&str, &[&str]); 2] = [
     ("bc13c2ff-59e6-4262-a352-b275fd6f7172", &["/boot"]),
     ("c12a7328-f81f-11d2-ba4b-00a0c93ec93b", &["/efi", "/boot"]),
 ];
 
-/// Mounts what the guest needs; [`Guest::mounts`] then has all mount points.
+/// Mounts the file systems that FIX needs; [`Guest::mounts`] then contains all mount points.
 pub(super) async fn mount(
     guestfs: &mut Guestfs,
     guest: &mut Guest,
@@ -40,7 +41,7 @@ pub(super) async fn mount(
     }
     mounts.sort_by_key(|(at, _)| at.len());
     for (at, device) in mounts.iter().filter(|(at, _)| is_needed(at)) {
-        // Its fstab may name what is long gone.
+        // The guest's fstab may name devices that no longer exist.
         guestfs.try_run(&format!("mounting {device} of the guest"), &["mount", device, at]).await?;
     }
     if guest.os == "linux" {
@@ -52,7 +53,7 @@ pub(super) async fn mount(
     Ok(())
 }
 
-/// Adds those whose mount point is none's yet.
+/// Adds those mounts whose mount point is not taken yet.
 fn add(mounts: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (String, String)>) {
     for (at, device) in more {
         if at != "/" && !mounts.iter().any(|(other, _)| *other == at) {
@@ -61,8 +62,7 @@ fn add(mounts: &mut Vec<(String, String)>, more: impl IntoIterator<Item = (Strin
     }
 }
 
-/// Whether libguestfs has resolved the name: what it does not know it hands on as it stands in
-/// fstab.
+/// Whether libguestfs has resolved the name: an unknown name is returned as it is in fstab.
 fn is_known(device: &str, devices: &GuestDevices) -> bool {
     devices.has(systems::split(device).0)
 }
@@ -126,7 +126,7 @@ async fn by_type(
     Ok(found)
 }
 
-/// Whether there is a folder of that path with nothing in it.
+/// Whether the path is an empty folder.
 async fn is_empty(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
     Ok(guestfs.is_dir(path).await?
         && guestfs.run("searching for the guest's /boot", &["ls", path]).await?.is_empty())

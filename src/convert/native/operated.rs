@@ -1,4 +1,4 @@
-//! A guest under INSPECT and FIX, and what they found and did.
+//! The state of a guest under INSPECT and FIX, and their results.
 
 use crate::convert::Error;
 use crate::model::{GuestDrivers, GuestFacts};
@@ -8,21 +8,20 @@ use super::fix_list::FixList;
 use super::guestfs::Guestfs;
 use super::inspect::Guest;
 
-/// What INSPECT and FIX found and did.
+/// The results of INSPECT and FIX.
 #[derive(Debug, Default)]
 pub(in crate::convert) struct Operated {
-    /// What the guest is.
     pub(in crate::convert) facts: Option<GuestFacts>,
-    /// What is another in the guest, a line for each change.
+    /// Changes in the guest, one line each.
     pub(in crate::convert) changes: Vec<String>,
-    /// Why the guest is not as it was to be.
+    /// Why the guest could not be fixed or inspected as requested.
     pub(in crate::convert) failure: Option<Error>,
     /// The files that were changed.
     pub(in crate::convert) fixes: FixList,
 }
 
 impl Operated {
-    /// Whether the guest starts from virtio.
+    /// Whether the guest boots from virtio.
     pub(in crate::convert) fn is_fixed(&self) -> bool {
         let drivers = self.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
         drivers.is_some_and(GuestDrivers::starts_from_virtio)
@@ -42,9 +41,8 @@ pub(super) struct Opened {
 
 /// A guest that could not be opened.
 pub(super) struct Unread {
-    /// Why.
     pub(super) error: Error,
-    /// What is known of it all the same.
+    /// The facts that are known nevertheless.
     pub(super) facts: Option<GuestFacts>,
 }
 
@@ -54,12 +52,12 @@ impl From<Error> for Unread {
     }
 }
 
-/// The facts of disks that were searched and hold no system that can be read.
+/// The facts of disks that were searched and contain no readable system.
 pub(super) fn nothing() -> GuestFacts {
     GuestFacts { inspected: true, ..GuestFacts::default() }
 }
 
-/// Whether an error is of this guest and its tools, and leaves the images as they were.
+/// Whether an error concerns only this guest and its tools, and leaves the images unchanged.
 pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
     matches!(
         error,
@@ -76,7 +74,7 @@ pub(in crate::convert) fn is_of_guest(error: &Error) -> bool {
     )
 }
 
-/// Says what a guest lacks that does not start from virtio.
+/// Sets the failure of a guest that does not boot from virtio: what the guest lacks.
 pub(super) fn fit(mut operated: Operated) -> Operated {
     if !operated.is_fixed() {
         let drivers = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());

@@ -1,4 +1,4 @@
-//! The overlays that INSPECT and FIX work on: an image changes only when all of it went well.
+//! The overlays for INSPECT and FIX: an image changes only when every step succeeded.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use crate::convert::Error;
 use crate::model::DiskId;
 
 impl GuestFix<'_> {
-    /// Fresh overlays of all images, in the order that the guest's controllers had them.
+    /// Creates fresh overlays of all images, in the order of the manifest's disks, which is that of
+    /// the guest's controllers.
     pub(super) async fn overlays(&self) -> Result<Vec<PathBuf>, Error> {
         let mut overlays = Vec::new();
         for disk in &self.run.manifest.disks {
@@ -30,7 +31,7 @@ impl GuestFix<'_> {
         self.run.work.path().join(format!("fix-{disk}.qcow2"))
     }
 
-    /// Keeps overlays beside those of the next way.
+    /// Renames overlays, so that the overlays of the next way do not replace them.
     pub(super) fn hold(&self, overlays: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let hold = |overlay: &PathBuf| {
             let held = overlay.with_extension("held");
@@ -43,7 +44,7 @@ impl GuestFix<'_> {
 
     /// Writes the changes into the images.
     pub(super) async fn commit(&self, overlays: &[PathBuf]) -> Result<(), Error> {
-        // In the order of the manifest's disks, as `overlays` made them.
+        // In the order of the manifest's disks, in which `overlays` made them.
         for (disk, overlay) in self.run.manifest.disks.iter().zip(overlays) {
             if let Some(proofs) = self.proofs {
                 proofs.will_commit(&disk.id, overlay).await?;

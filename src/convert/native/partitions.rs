@@ -1,18 +1,18 @@
-//! The partition table of a disk (UEFI 2.10, chapter 5), as far as it decides what boots.
+//! The partition table of a disk (UEFI 2.10, chapter 5), as far as it matters for booting.
 
 use serde::Serialize;
 
 /// Bytes of a sector.
 pub(super) const SECTOR: usize = 512;
-/// Where the boot sector's program ends and the partition table begins.
+/// Offset of the partition table, where the boot sector's program ends.
 const TABLE: usize = 446;
-/// Bytes of an entry there.
+/// Bytes of an entry of the MBR's partition table.
 const ENTRY: usize = 16;
-/// The type that stands for a GPT.
+/// The partition type that marks a protective MBR of a GPT.
 const PROTECTIVE: u8 = 0xee;
 /// The type of an EFI system partition in an MBR.
 const MBR_ESP: u8 = 0xef;
-/// EFI system partition, as its bytes lie on the disk (UEFI 2.10, table 5-7).
+/// Type of an EFI system partition, in the byte order on the disk (UEFI 2.10, table 5-7).
 pub(super) const ESP: [u8; 16] = [
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
 ];
@@ -22,14 +22,14 @@ pub(super) const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
 const FREEBSD_BOOT: [u8; 16] = [
     0x9d, 0x6b, 0xbd, 0x83, 0x41, 0x7f, 0xdc, 0x11, 0xbe, 0x0b, 0x00, 0x15, 0x60, 0xb8, 0x4f, 0x0f,
 ];
-/// The attribute of a GPT entry that a BIOS may start it (UEFI 2.10, table 5-8).
+/// The attribute of a GPT entry that allows a BIOS to boot it (UEFI 2.10, table 5-8).
 const LEGACY_BOOT: u64 = 1 << 2;
 /// Names that boot loaders carry in their boot sector.
 const LOADERS: [&[u8]; 5] = [b"GRUB", b"SYSLINUX", b"EXTLINUX", b"LILO", b"isolinux"];
 
-/// What programs in boot sectors say or begin with that start the partition which is marked to be
-/// started, or nothing: those of FAT and NTFS without a system (mkfs.fat(8), mkfs.ntfs(8)), of
-/// Windows, of syslinux' `mbr.bin`, and of libparted (`libparted/labels/dos.c`), which has no text.
+/// Texts or first bytes of boot sector programs that boot the active partition, or nothing. They
+/// are those of FAT and NTFS without a system (mkfs.fat(8), mkfs.ntfs(8)), of Windows, of syslinux'
+/// `mbr.bin`, and of libparted (`libparted/labels/dos.c`), which has no text.
 const STUBS: [&[u8]; 6] = [
     b"not a bootable disk",
     b"issing operating system",
@@ -41,10 +41,10 @@ const STUBS: [&[u8]; 6] = [
         0xc0,
     ],
 ];
-/// The mark of exFAT, and where the code of its boot sector lies (exFAT specification, 3.1).
+/// The signature of exFAT, and the range of its boot sector's code (exFAT specification, 3.1).
 const EXFAT: (&[u8], std::ops::Range<usize>) = (b"EXFAT   ", 120..510);
 
-/// The kind of a partition table.
+/// The type of a partition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -53,25 +53,24 @@ pub(super) enum PartitionTable {
     Mbr,
 }
 
-/// What a BIOS finds in the boot sector.
+/// The kind of program in the boot sector.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum BiosLoader {
     /// No program.
     #[default]
     Missing,
-    /// A program that no boot loader's name is in, on a disk without a partition to start:
-    /// partitioning tools write one on every disk, and some boot managers have no name.
+    /// A program without the name of a known boot loader, on a disk without an active partition.
+    /// Partitioning tools write one on every disk, and some boot managers have no name.
     Nameless,
-    /// A boot loader, or a program with a partition that a BIOS may start.
+    /// A boot loader, or a program with a partition that a BIOS may boot.
     Known,
 }
 
-/// A partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Partition {
-    /// Its first sector.
+    /// First sector.
     pub(super) first: u64,
-    /// Its length in sectors.
+    /// Length in sectors.
     pub(super) sectors: u64,
     is_esp: bool,
     for_bios: bool,
@@ -107,13 +106,13 @@ impl Partitions {
         Self { table: Some(PartitionTable::Mbr), all: entries.iter().map(mbr).collect() }
     }
 
-    /// Those for EFI programs.
+    /// The EFI system partitions.
     pub(super) fn efi(&self) -> impl Iterator<Item = &Partition> {
         self.all.iter().filter(|partition| partition.is_esp)
     }
 
-    /// Whether a BIOS finds a boot loader: a program in the boot sector, and not the message that
-    /// partitioning tools put into that of a disk for UEFI.
+    /// The kind of program in the boot sector. The message that partitioning tools write into the
+    /// boot sector of a disk for UEFI is no boot loader.
     pub(super) fn bios_loader(&self, bytes: &[u8]) -> BiosLoader {
         let sector = bytes.get(..SECTOR).unwrap_or_default();
         let program = sector.get(..TABLE).unwrap_or_default();
@@ -136,7 +135,7 @@ impl Partitions {
     }
 }
 
-/// Whether the program of a boot sector starts nothing where no partition is marked.
+/// Whether a boot sector's program boots nothing where no partition is active.
 fn starts_nothing(sector: &[u8]) -> bool {
     let has = |text: &[u8]| sector.windows(text.len()).any(|part| part == text);
     let (mark, code) = EXFAT;
@@ -145,7 +144,7 @@ fn starts_nothing(sector: &[u8]) -> bool {
     STUBS.iter().any(|stub| has(stub)) || is_exfat && !has_code
 }
 
-/// The entries of a GPT that lie in `bytes` (UEFI 2.10, 5.3.2 and 5.3.3).
+/// The entries of a GPT within `bytes` (UEFI 2.10, 5.3.2 and 5.3.3).
 fn gpt(bytes: &[u8]) -> Vec<Partition> {
     let header = &bytes[SECTOR..];
     let field = |at: usize, length: usize| header.get(at..at + length).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A guest for unit tests: `tests/support/guestfish.py` answers in libguestfs' place, and plays
-//! qemu-img and virt-v2v-in-place, too.
+//! A simulated guest for unit tests: `tests/support/guestfish.py` answers in place of libguestfs,
+//! and also plays qemu-img and virt-v2v-in-place.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -62,7 +62,7 @@ impl PlayedAppliance {
 }
 
 impl Played {
-    /// A guest with these files; `said` is `guest.json` but for the files.
+    /// A guest with these files; `said` is `guest.json` without the files.
     pub(super) fn new(files: &[(&str, &[u8])], said: Value) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let (bin, tree) = (dir.path().join("bin"), dir.path().join("bin/tree"));
@@ -99,13 +99,11 @@ impl Played {
         }
     }
 
-    /// The run.
     pub(super) fn run(&self) -> ConversionRun<'_> {
         let Self { manifest, settings, progress, tools, work, dir } = self;
         ConversionRun { manifest, settings, progress, tools, work, output: dir.path() }
     }
 
-    /// The disk of the run.
     pub(super) fn disks<'a>(&self, run: &ConversionRun<'a>) -> Vec<WorkImage<'a>> {
         let disk = &run.manifest.disks[0];
         let image = run.work.image(&disk.id);
@@ -127,7 +125,7 @@ impl Played {
         appliance.start(&[overlay]).await.expect("started")
     }
 
-    /// The folder of it all: what the programs left is in `bin`.
+    /// The root folder of the simulation; programs write their traces into `bin`.
     pub(super) fn dir(&self) -> &std::path::Path {
         self.dir.path()
     }
@@ -138,7 +136,7 @@ impl Played {
         log.lines().filter(|line| line.starts_with("--- ")).count()
     }
 
-    /// What a file of the guest holds after the changes were written back.
+    /// The content of a guest's file after the changes were written back.
     pub(super) fn written(&self, path: &str) -> Option<Vec<u8>> {
         fs::read(self.dir.path().join("bin/tree").join(path)).ok()
     }

@@ -1,4 +1,5 @@
-//! `report.json` of a conversion of our own, in the shape of hyper2kvm's (its version 1.0).
+//! `report.json` of hyperexport's own conversion, in the format of hyper2kvm's report (version
+//! 1.0).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use super::beginning::Beginning;
 use super::fix::{Change, FoundInterface};
 use super::inspect::Guest;
 
-/// What a conversion by hyperexport itself did.
+/// The report of a conversion by hyperexport itself.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ConversionReport<'a> {
@@ -35,21 +36,22 @@ struct ConversionReport<'a> {
     warnings: &'a [Warning],
     /// The stages that failed.
     errors: Vec<StageFailure>,
-    /// What was converted.
+    /// The manifest that was converted.
     input_manifest: InputManifest<'a>,
-    /// The proof that the converted disks hold what was exported, but for what FIX changed
-    /// (docs/proof.md); null where no disk was converted.
+    /// The proof that the converted disks contain what was exported, except for the blocks that FIX
+    /// changed (docs/proof.md); null where no disk was converted.
     proof: Option<&'a Proof>,
-    /// The volumes of the domain that were read back. The definition of the domain adds them.
+    /// The volumes of the domain that were read back and verified. The field is added when the
+    /// domain is defined.
     #[serde(skip_serializing_if = "Option::is_none")]
     volumes: Option<Vec<ReportedVolume>>,
 }
 
-/// A volume of the domain that was read back.
+/// A volume of the domain that was read back and verified.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReportedVolume {
-    /// Which disk of the VM.
+    /// Id of the VM's disk.
     pub disk_id: DiskId,
     /// Name of the volume in its storage pool.
     pub name: String,
@@ -63,7 +65,7 @@ pub struct ReportedVolume {
 struct ConverterPipeline {
     /// Whether no stage failed.
     success: bool,
-    /// Seconds of all stages.
+    /// Duration of all stages in seconds.
     duration_seconds: f64,
     /// The stages that ran.
     stages: StageLog,
@@ -73,20 +75,20 @@ struct ConverterPipeline {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Artifact {
-    /// `converted_disk`.
+    /// Kind of the artifact, always `converted_disk`.
     #[serde(rename = "type")]
     kind: &'static str,
     /// Absolute path of the image.
     path: PathBuf,
-    /// Which disk of the manifest.
+    /// Id of the disk in the manifest.
     disk_id: DiskId,
     /// Format of the image.
     format: DiskFormat,
-    /// Bytes that the image occupies, without holes.
+    /// Bytes that the image occupies in the file system, without holes.
     size_bytes: ByteSize,
     /// 0 is the boot disk, the others follow.
     boot_order_hint: u32,
-    /// Whether the guest on the disks was made fit for virtio.
+    /// Whether the guest on the disks was made ready for virtio.
     fixed: bool,
 }
 
@@ -110,7 +112,7 @@ impl Artifact {
 struct StageFailure {
     /// Name of the stage, as in `pipeline.stages`.
     stage: &'static str,
-    /// The error and its causes, `: ` between them.
+    /// The error and its causes, separated by `: `.
     message: String,
 }
 
@@ -120,9 +122,9 @@ struct StageFailure {
 struct InputManifest<'a> {
     /// Version of the manifest's format.
     manifest_version: &'a str,
-    /// `vsphere`, `local`, …; null where the manifest names none.
+    /// Provider of the source, `vsphere`, `local`, …; null where the manifest names none.
     source_provider: Option<&'a str>,
-    /// The source's id of the VM; null where the manifest names none.
+    /// Id of the VM at the source; null where the manifest names none.
     source_vm_id: Option<&'a str>,
     /// Display name of the VM.
     source_vm_name: &'a str,
@@ -133,38 +135,38 @@ struct InputManifest<'a> {
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct StageLog {
-    /// The images became qcow2.
+    /// Conversion of the images to qcow2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) convert: Option<Box<ConverterStage<ConvertResult>>>,
-    /// The operating system on the disks was detected.
+    /// Detection of the operating system on the disks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) inspect: Option<Box<ConverterStage<Guest>>>,
-    /// The guest was made fit for virtio.
+    /// Changes that make the guest ready for virtio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) fix: Option<Box<ConverterStage<FixResult>>>,
-    /// The results were checked.
+    /// Verification of the results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) validate: Option<Box<ConverterStage<ValidateResult>>>,
 }
 
-/// How a stage ended.
+/// The result of a stage.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ConverterStage<T> {
-    /// Whether the stage did all that it was to do.
+    /// Whether the stage succeeded.
     success: bool,
-    /// Seconds.
+    /// Duration of the stage in seconds.
     duration: f64,
-    /// What the stage found or did.
+    /// The findings or changes of the stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<T>,
-    /// Why the stage failed: the error and its causes, `: ` between them.
+    /// Why the stage failed: the error and its causes, separated by `: `.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
 impl<T> ConverterStage<T> {
-    /// A stage with what it found or did, or why it failed.
+    /// A stage with its result, or with the reason of its failure.
     pub(super) fn ended(took: Duration, end: Result<T, &Error>) -> Option<Box<Self>> {
         match end {
             Ok(result) => Self::done(took, Some(result), None),
@@ -172,7 +174,7 @@ impl<T> ConverterStage<T> {
         }
     }
 
-    /// The same of a stage that failed and did something all the same.
+    /// A stage that failed and still has a result.
     pub(super) fn done(
         took: Duration,
         result: Option<T>,
@@ -183,41 +185,41 @@ impl<T> ConverterStage<T> {
         Some(Box::new(Self { success, duration, result, error }))
     }
 
-    /// How long the stage took, in seconds, and why it failed.
+    /// Duration of the stage in seconds, and why it failed.
     fn end(&self) -> (f64, Option<&str>) {
         (self.duration, self.error.as_deref())
     }
 }
 
-/// What `convert` did.
+/// The result of `convert`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ConvertResult {
-    /// Number of disks.
+    /// Number of converted disks.
     disks_converted: usize,
-    /// `qcow2`.
+    /// Format of the converted disks, always `qcow2`.
     output_format: &'static str,
-    /// One for each disk.
+    /// The converted disks, one entry each.
     converted_disks: Vec<DiskReference>,
 }
 
-/// A disk.
+/// A reference to a disk.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct DiskReference {
-    /// Which disk of the manifest.
+    /// Id of the disk in the manifest.
     disk_id: DiskId,
 }
 
 impl ConvertResult {
-    /// These disks are qcow2 now.
+    /// The result for converted disks with these ids.
     pub(super) fn of(disks: impl Iterator<Item = DiskId>) -> Self {
         let converted_disks: Vec<_> = disks.map(|disk_id| DiskReference { disk_id }).collect();
         Self { disks_converted: converted_disks.len(), output_format: "qcow2", converted_disks }
     }
 }
 
-/// What `fix` did.
+/// The result of `fix`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -226,48 +228,48 @@ pub(super) enum FixResult {
     Guest {
         /// The disk that the guest boots from.
         boot_disk_id: Option<DiskId>,
-        /// What was changed.
+        /// Changes in the guest.
         changes: Vec<Change>,
-        /// Names of the kernels that start from virtio, the default first.
+        /// Names of the kernels that boot from virtio, the default first.
         bootable_kernels: Vec<String>,
         /// The drivers of the guest; null where they could not be read.
         drivers: Option<GuestDrivers>,
         /// The network cards of the guest.
         network: Vec<FoundInterface>,
     },
-    /// The system could not be read, and its boot loader was completed.
+    /// The system could not be read, and only its boot loader was completed.
     Loader {
-        /// What was changed.
+        /// Changes in the EFI system partitions.
         changes: Vec<Change>,
     },
 }
 
-/// What `validate` found.
+/// The result of `validate`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct ValidateResult {
-    /// Number of disks.
+    /// Number of verified disks.
     disks_validated: usize,
-    /// Always true: a disk that fails ends the conversion.
+    /// Whether all disks passed; always true, since a disk that fails ends the conversion.
     all_passed: bool,
-    /// One for each disk.
+    /// The verified disks, one entry each.
     validation_results: Vec<ValidatedDisk>,
 }
 
-/// A disk that was checked.
+/// A disk that was verified.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct ValidatedDisk {
-    /// Which disk of the manifest.
+    /// Id of the disk in the manifest.
     disk_id: DiskId,
-    /// `passed`.
+    /// Result of the check, always `passed`.
     integrity_check: &'static str,
-    /// What the disk begins with.
+    /// The boot-relevant content at the beginning of the disk.
     beginning: Beginning,
 }
 
 impl ValidateResult {
-    /// All disks passed, and this is what they begin with.
+    /// The result for disks that all passed, with their beginnings.
     pub(super) fn passed(disks: &[(DiskId, Beginning)]) -> Self {
         let validated = |(id, start): &(DiskId, Beginning)| ValidatedDisk {
             disk_id: id.clone(),
@@ -291,13 +293,13 @@ impl StageLog {
         ends.into_iter().filter_map(|(name, end)| end.map(|(took, error)| (name, took, error)))
     }
 
-    /// How long each took.
+    /// Duration of each stage that ran.
     pub(super) fn durations(&self) -> Vec<(String, Duration)> {
         let took = |(name, took, _): (&str, _, _)| (name.to_owned(), Duration::from_secs_f64(took));
         self.each().map(took).collect()
     }
 
-    /// The whole report.
+    /// Builds the complete report.
     pub(super) fn report(
         self,
         converter: &str,

@@ -1,6 +1,6 @@
-//! The gate that everything passes which leaves a guest: an ordinary file, no longer than it may
-//! be, and all of them together no more than one conversion may cost. A guest's `initrd.img` may be
-//! a device without end, or a file of a terabyte that is one hole.
+//! The gate for all data that leaves a guest. A file must be regular and within its size limit, and
+//! all files together within the limit of one conversion. A guest's `initrd.img` may be a device
+//! without end, or a sparse file of a terabyte.
 
 use std::fs;
 use std::io;
@@ -17,12 +17,13 @@ use super::guestfs::Guestfs;
 pub(super) const LONGEST_TEXT: u64 = 4 << 20;
 /// Longest initramfs or unified kernel image, in bytes.
 pub(super) const LONGEST_INITRAMFS: u64 = 512 << 20;
-/// Bytes of all that is read of a guest. Each kernel's initramfs is read three times at most.
+/// Most bytes that are read from a guest in total. Each kernel's initramfs is read three times at
+/// most.
 const MOST_BYTES: u64 = 16 << 30;
-/// Most files of a guest that one pattern names.
+/// Most files of a guest for one pattern.
 const MOST_NAMES: usize = 1000;
 
-/// Where files are on their way, and what may still leave the guest.
+/// The folder for files in transit, and the remaining limits.
 pub(super) struct Gate {
     folder: PathBuf,
     files: u32,
@@ -37,8 +38,8 @@ impl Gate {
 }
 
 impl Guestfs {
-    /// The files that match a pattern, up to a thousand of them. Names with a line break are left
-    /// out: no system that starts needs one, and here they would be taken for two.
+    /// The files that match a pattern, up to a thousand. Names with a line break are left out: no
+    /// bootable system needs one, and here each would be read as two names.
     pub(super) async fn glob(&mut self, pattern: &str) -> Result<Vec<String>, Error> {
         let words = ["glob-expand", pattern, "directoryslash:false"];
         let lines = self.run("listing the guest's files", &words).await?;
@@ -50,7 +51,7 @@ impl Guestfs {
         Ok(found)
     }
 
-    /// The length of an ordinary file; none of anything else. Links are followed.
+    /// The length of a regular file; none for any other path. Links are followed.
     async fn length(&mut self, path: &str) -> Result<Option<u64>, Error> {
         match self.is_file(path).await? {
             true => Ok(self.ask(&["filesize", path]).await?.parse().ok()),
@@ -58,18 +59,19 @@ impl Guestfs {
         }
     }
 
-    /// The text of a file, if there is one. Bytes that are no UTF-8 make it none that we touch.
+    /// The text of a file, if it exists. None also where the bytes are not UTF-8: such a file is
+    /// never changed.
     pub(super) async fn read(&mut self, path: &str) -> Result<Option<String>, Error> {
         let Some(local) = self.fetch(path, LONGEST_TEXT).await? else { return Ok(None) };
         let read = fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))?;
         Ok(String::from_utf8(read).ok())
     }
 
-    /// A copy of a file in the work folder, which goes with the value; none of what is no ordinary
-    /// file or longer than `most` bytes.
+    /// A copy of a file in the work folder, which is removed with the value. None for a path that
+    /// is no regular file or is longer than `most` bytes.
     ///
     /// # Errors
-    /// [`Error::Guestfs`], also when the guest has cost too much.
+    /// [`Error::Guestfs`], also when the guest has exceeded the total limit.
     pub(super) async fn fetch(&mut self, path: &str, most: u64) -> Result<Option<TempPath>, Error> {
         let Some(length) = self.length(path).await?.filter(|length| *length <= most) else {
             return Ok(None);
@@ -81,8 +83,8 @@ impl Guestfs {
         Ok(Some(local))
     }
 
-    /// The first `length` bytes of a file in the guest, fewer where it is shorter, and none of what
-    /// is no ordinary file.
+    /// The first `length` bytes of a file in the guest; fewer where the file is shorter, and none
+    /// for a path that is no regular file.
     pub(super) async fn head(&mut self, path: &str, length: u64) -> Result<Vec<u8>, Error> {
         let found = self.length(path).await?.unwrap_or(0).min(length);
         if found == 0 {
@@ -96,7 +98,7 @@ impl Guestfs {
         fs::read(&local).map_err(Error::io(format!("reading {}", local.display())))
     }
 
-    /// So many bytes of a block device from an offset on; nothing where they are not all there.
+    /// `length` bytes of a block device from `offset` on; none where the device ends before.
     pub(super) async fn part(
         &mut self,
         device: &str,
@@ -122,8 +124,7 @@ impl Guestfs {
         })
     }
 
-    /// A name in the work folder for a file that goes to the guest or comes from it. The file goes
-    /// with the value.
+    /// A new name in the work folder for a file in transit. The file is removed with the value.
     pub(super) fn next_file(&mut self) -> Result<TempPath, Error> {
         self.gate.files += 1;
         let path = self.gate.folder.join(format!("file-{}", self.gate.files));
@@ -131,13 +132,13 @@ impl Guestfs {
         named.map_err(Error::io("naming a file in the work folder"))
     }
 
-    /// Whether work on what was read may go on.
+    /// Whether work on data that was read may continue.
     pub(super) fn going(&self) -> Going {
         self.gate.going.clone()
     }
 }
 
-/// The names among the lines of an answer: what does not begin as the pattern does is the rest of
+/// The names in the lines of an answer: a line that does not begin as the pattern does continues
 /// the name before it.
 fn whole_names(lines: Vec<String>, pattern: &str) -> Vec<String> {
     let literal = pattern.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default();

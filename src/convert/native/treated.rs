@@ -1,4 +1,4 @@
-//! A Windows that virt-v2v-in-place changes: what it is given, and whether its work is kept.
+//! A Windows guest that virt-v2v-in-place changes: its drivers, and whether the result is accepted.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::inspect::Guest;
 use super::operated::{Opened, Operated};
 use super::windows;
 
-/// What is known of a Windows before it is changed.
+/// Facts about a Windows guest before it is changed.
 #[derive(Debug)]
 pub(super) struct Treated {
     before: Option<GuestDrivers>,
@@ -18,7 +18,7 @@ pub(super) struct Treated {
 }
 
 impl Treated {
-    /// Reads the guest as it is, and finds drivers for it.
+    /// Reads the unchanged guest, and finds drivers for it.
     ///
     /// # Errors
     /// [`Error::NoDrivers`] or [`Error::VirtioWin`] where there is nothing that virt-v2v could
@@ -32,20 +32,20 @@ impl Treated {
         Ok(Self { before, handed })
     }
 
-    /// virt-v2v's `VIRTIO_WIN`.
+    /// The value of virt-v2v's `VIRTIO_WIN`.
     pub(super) fn virtio_win(&self) -> Option<&Path> {
         self.handed.virtio_win.as_deref()
     }
 
-    /// Whether the guest is the better for it. virt-v2v ends well without drivers, too, and has
-    /// VMware Tools removed all the same: the drivers of the controller and the card that the guest
-    /// is to keep then.
+    /// Whether the guest is better than before. virt-v2v also succeeds without drivers, and still
+    /// removes VMware Tools, with the drivers of the controller and the card that the guest would
+    /// then keep.
     pub(super) fn gained(&self, operated: &Operated) -> bool {
         let after = operated.facts.as_ref().and_then(|facts| facts.drivers.as_ref());
         operated.is_fixed() && (self.handed.fits || after != self.before.as_ref())
     }
 
-    /// Why it is not.
+    /// Why the guest is not better than before.
     pub(super) fn failure(&self, guest: &Guest, place: Option<&Path>) -> Error {
         if self.handed.fits {
             let why = "virt-v2v-in-place installed no driver of virtio that it could start from";
@@ -56,12 +56,12 @@ impl Treated {
     }
 }
 
-/// The drivers of a Windows that virt-v2v-in-place has changed: VMware Tools go at its next start,
-/// and the driver of vmxnet3 with them. Where virtio's card has no driver either, a card of Intel's
+/// The drivers of a Windows that virt-v2v-in-place has changed: its next start removes VMware Tools
+/// and with them the driver of vmxnet3. Where virtio's card has no driver either, a card of Intel's
 /// has one that comes with Windows.
 pub(super) fn without_tools(mut found: GuestDrivers, guest: &Guest) -> GuestDrivers {
     if found.starts_from_virtio() && !found.has_card(GuestCard::Virtio) {
-        // Windows 8 and later know the chip of e1000e.
+        // Windows 8 and later support the chip of e1000e.
         let since_8 = (guest.major, guest.minor) >= (6, 2);
         found.cards.extend(since_8.then_some(GuestCard::E1000e));
         found.cards.push(GuestCard::E1000);

@@ -1,4 +1,4 @@
-//! FIX by virt-v2v-in-place(1), which knows the drivers of Windows and the boot loaders of many.
+//! FIX by virt-v2v-in-place(1), which supports the drivers of Windows and many boot loaders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,14 @@ use crate::progress::Event;
 use super::fix::FixReport;
 use super::guestfs_environment::GuestfsEnvironment;
 
-/// The program.
 pub(in crate::convert) const PROGRAM: &str = "virt-v2v-in-place";
 
-/// Whether it is installed.
+/// Whether virt-v2v-in-place is installed.
 pub(in crate::convert) async fn is_there(tools: &Tools) -> bool {
     version(tools).await.is_ok()
 }
 
-/// `virt-v2v-in-place 2.2.0`.
+/// Name and version: `virt-v2v-in-place 2.2.0`.
 pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> {
     let program = Program::new(PROGRAM).arg("--version").env("PATH", &tools.path);
     let mut said = String::new();
@@ -34,14 +33,15 @@ pub(in crate::convert) async fn version(tools: &Tools) -> Result<String, Error> 
     Ok(said)
 }
 
-/// What virt-v2v-in-place works on, and with.
+/// The input of virt-v2v-in-place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patient<'a> {
-    /// The disks, qcow2 images.
+    /// The disks as qcow2 images.
     pub(super) overlays: &'a [PathBuf],
     /// `LIBGUESTFS_BACKEND_SETTINGS`.
     pub(super) backend_settings: Option<&'a str>,
-    /// The root of the guest as INSPECT found it: of several it would choose none.
+    /// The root of the guest as INSPECT found it: virt-v2v-in-place does not choose between
+    /// several.
     pub(super) root: &'a str,
     /// `VIRTIO_WIN`.
     pub(super) virtio_win: Option<&'a Path>,
@@ -50,7 +50,7 @@ pub(super) struct Patient<'a> {
 /// Fixes a guest.
 ///
 /// # Errors
-/// [`Error::Guestfs`] with its last words.
+/// [`Error::Guestfs`] with the last line of virt-v2v-in-place.
 pub(super) async fn fix(
     run: &ConversionRun<'_>,
     patient: Patient<'_>,
@@ -62,7 +62,7 @@ pub(super) async fn fix(
     fs::write(&xml, domain(overlays)).map_err(Error::io(format!("writing {}", xml.display())))?;
     let program = Program::new(PROGRAM)
         .args(["-i", "libvirtxml"])
-        // The form `btrfsvol:/dev/sda2/@` is libguestfs' alone.
+        // Only libguestfs has the form `btrfsvol:/dev/sda2/@`.
         .args(
             Some(root)
                 .filter(|root| root.starts_with("/dev/"))
@@ -91,7 +91,7 @@ pub(super) async fn fix(
     }
 }
 
-/// The least that virt-v2v takes for a guest: a domain with its disks.
+/// The smallest domain that virt-v2v accepts: a domain with its disks.
 fn domain(disks: &[PathBuf]) -> String {
     let escaped = |path: &PathBuf| {
         let path = path.to_string_lossy();

@@ -1,4 +1,4 @@
-//! VALIDATE: the images are whole, of the right size, and hold what a firmware boots from.
+//! VALIDATE: the images are complete, have the right size, and contain what a firmware boots from.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -13,15 +13,14 @@ use super::beginning::Beginning;
 use super::fat;
 use super::partitions::{BiosLoader, Partitions, SECTOR};
 
-/// Beginning of a disk that is looked at, in KiB: boot sector, GPT header and its table.
+/// Length of a disk's beginning that is read, in KiB: boot sector, GPT header and its table.
 const HEAD: u32 = 32;
-/// Largest EFI system partition that is looked into, in bytes.
+/// Largest EFI system partition that is read, in bytes.
 const LARGEST_ESP: u64 = 4 << 30;
-/// What firmware for x86-64 starts without boot variables (UEFI 2.10, 3.5.1.1).
+/// Path that firmware for x86-64 starts without boot variables (UEFI 2.10, 3.5.1.1).
 const FALLBACK: &str = "EFI/BOOT/BOOTX64.EFI";
 
-/// Reads the beginning of an image, and looks into its EFI system partitions; `scratch` is a file
-/// of our own.
+/// Reads the beginning of an image and its EFI system partitions; `scratch` is a temporary file.
 pub(super) async fn beginning(
     tools: &Tools,
     image: Image<'_>,
@@ -39,10 +38,10 @@ pub(super) async fn beginning(
     };
     for esp in partitions.efi() {
         start.efi_partition = true;
-        // A table may name places that no disk has.
+        // A partition table may name places beyond the disk.
         let (offset, size) = (esp.first.checked_mul(SECTOR as u64), esp.sectors * SECTOR as u64);
         let Some(offset) = offset.filter(|_| (1..=LARGEST_ESP).contains(&size)) else { continue };
-        // A partition that goes beyond the end of its disk is none that firmware reads.
+        // Firmware does not read a partition that extends beyond the end of its disk.
         if tools.part(image, scratch, offset, size).await.is_ok() {
             start.efi_loader |= holds_loader(scratch).await;
         }
@@ -66,8 +65,8 @@ fn remove(scratch: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether a file system is FAT and holds the fallback loader, a PE program. What breaks the reader
-/// of FAT is no file system that firmware would read. `partition` is a copy, and may change.
+/// Whether a file system is FAT and contains the fallback loader, a PE program. Firmware would not
+/// read a file system on which the FAT reader fails. `partition` is a copy, and may change.
 async fn holds_loader(partition: &Path) -> bool {
     let path = partition.to_owned();
     let look = move || {
@@ -122,7 +121,7 @@ mod tests {
     use crate::convert::native::partitions::{BIOS_BOOT, ESP};
     use crate::model::Firmware;
 
-    /// A file of that size, formatted so, with a loader where firmware looks.
+    /// A file of that size, formatted with these options, with a loader at the fallback path.
     fn esp(path: &Path, mib: u64, options: fatfs::FormatVolumeOptions) {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
         let file = file.expect("made");
@@ -161,7 +160,7 @@ mod tests {
         file.read_exact_at(&mut boot, 0).expect("read");
         let number = |at: usize| u64::from(boot[at]) | u64::from(boot[at + 1]) << 8;
         let (begin, tables, length) = (number(14), u64::from(boot[16]), number(36));
-        // The root, in cluster 2, goes on in itself, and has no last entry.
+        // The root, in cluster 2, continues in itself, and has no last entry.
         for table in 0..tables {
             let place = (begin + table * length) * 512 + 8;
             file.write_all_at(&2_u32.to_le_bytes(), place).expect("written");

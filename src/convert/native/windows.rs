@@ -1,5 +1,5 @@
-//! What a Windows can start from, by its registry: a controller counts when its driver starts with
-//! the kernel (`Start` 0) and its file is there.
+//! Finds out from its registry what a Windows can boot from. A controller counts when its driver
+//! starts with the kernel (`Start` 0) and the driver's file exists.
 
 use crate::convert::Error;
 use crate::convert::virtio_win::SHUT_DOWN;
@@ -22,18 +22,19 @@ const BUSES: [(GuestBus, &str); 11] = [
     (GuestBus::Nvme, "stornvme"),
     (GuestBus::Nvme, "nvme"),
 ];
-/// virtio's network card.
+/// Service of virtio's network card.
 const CARD: &str = "netkvm";
-/// The class of a controller of virtio 1.0 below `CriticalDeviceDatabase`, of Windows 7 and older:
-/// where it is missing, the disk of such a controller is found too late to start from.
+/// The class of a controller of virtio 1.0 below `CriticalDeviceDatabase`, in Windows 7 and older.
+/// Without it, Windows finds the disk of such a controller too late to boot from.
 const CRITICAL: [&str; 2] =
     ["PCI#VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01", "PCI#VEN_1AF4&DEV_1042"];
-/// Windows 8 finds drivers of all devices that they know, whether or not it has seen the device.
+/// Version of Windows 8, which installs drivers for any supported device, whether or not it has
+/// seen the device.
 const WINDOWS_8: (u32, u32) = (6, 2);
-/// Where virt-v2v puts drivers.
+/// Folder into which virt-v2v copies drivers.
 const BY_V2V: &str = r"%SystemRoot%\Drivers\VirtIO";
 
-/// The drivers of the Windows that is mounted; none when its registry cannot be read.
+/// The drivers of the mounted Windows; none when its registry cannot be read.
 pub(super) async fn drivers(
     guestfs: &mut Guestfs,
     guest: &Guest,
@@ -68,8 +69,8 @@ pub(super) async fn drivers(
     Ok(Some(found))
 }
 
-/// Whether Windows would find the driver of virtio's network card when it first sees one: in the
-/// Driver Store, or in a folder where it looks for drivers.
+/// Whether Windows would find the driver of virtio's network card when it first detects one. The
+/// driver must be in the Driver Store, or in a folder that Windows searches for drivers.
 async fn is_at_hand(guestfs: &mut Guestfs, folder: &str) -> Result<bool, Error> {
     let store = format!("{folder}/System32/DriverStore/FileRepository");
     let words = ["case-sensitive-path", &store];
@@ -90,7 +91,7 @@ async fn is_at_hand(guestfs: &mut Guestfs, folder: &str) -> Result<bool, Error> 
     Ok(false)
 }
 
-/// The folders where Windows looks for drivers of new devices.
+/// The folders that Windows searches for drivers of new devices.
 async fn device_path(guestfs: &mut Guestfs, folder: &str) -> Result<Vec<String>, Error> {
     let Some(hive) = hive(guestfs, folder, "SOFTWARE").await? else { return Ok(Vec::new()) };
     let Some(top) = open(guestfs, &hive).await? else { return Ok(Vec::new()) };
@@ -104,7 +105,7 @@ async fn device_path(guestfs: &mut Guestfs, folder: &str) -> Result<Vec<String>,
     Ok(value.split(';').filter(|part| !part.is_empty()).map(str::to_owned).collect())
 }
 
-/// What of a Windows that was not shut down is worth a word, whatever is done to it.
+/// Warnings about a Windows that was not shut down, whatever is done to it.
 pub(super) async fn not_shut_down(
     guestfs: &mut Guestfs,
     root: &str,
@@ -127,15 +128,15 @@ pub(super) async fn not_shut_down(
     Ok(warnings)
 }
 
-/// Whether there is an image of the memory to wake up from; Windows clears its head when it is used
-/// up (ntfs-3g(8), "Windows hibernation and fast restarting").
+/// Whether a hibernation image exists. Windows clears its header after a resume (ntfs-3g(8),
+/// "Windows hibernation and fast restarting").
 async fn is_hibernated(guestfs: &mut Guestfs) -> Result<bool, Error> {
     let Some(image) = path(guestfs, "/hiberfil.sys").await? else { return Ok(false) };
     Ok(guestfs.head(&image, 4).await?.eq_ignore_ascii_case(b"hibr"))
 }
 
-/// A hive whose changes are in its log alone, as those of a Windows that was not shut down are: its
-/// two sequence numbers differ. What changes the hive drops them.
+/// A hive whose changes are only in its log, as in a Windows that was not shut down: its two
+/// sequence numbers differ. A change of the hive would discard the logged changes.
 async fn unsaved(guestfs: &mut Guestfs, root: &str) -> Result<Option<&'static str>, Error> {
     let folder = system_root(guestfs, root).await?;
     for name in ["SYSTEM", "SOFTWARE"] {
@@ -163,7 +164,7 @@ async fn hive(guestfs: &mut Guestfs, folder: &str, name: &str) -> Result<Option<
     }
 }
 
-/// Opens a hive; its root.
+/// Opens a hive; returns its root.
 async fn open(guestfs: &mut Guestfs, hive: &str) -> Result<Option<String>, Error> {
     if !guestfs.try_run("opening the registry", &["hivex-open", hive]).await? {
         return Ok(None);
@@ -182,7 +183,7 @@ async fn has_any(guestfs: &mut Guestfs, key: Option<&str>, names: &[&str]) -> Re
     Ok(false)
 }
 
-/// Whether the guest agent of QEMU is installed.
+/// Whether QEMU's guest agent is installed.
 pub(super) async fn has_agent(guestfs: &mut Guestfs) -> Result<bool, Error> {
     for folder in ["/Program Files/Qemu-ga", "/Program Files (x86)/Qemu-ga"] {
         if path(guestfs, &format!("{folder}/qemu-ga.exe")).await?.is_some() {
@@ -211,8 +212,8 @@ async fn service_key(
     }
 }
 
-/// Whether the file of a driver is there: the one that `ImagePath` names, which may lie in the
-/// Driver Store, else the one in `System32\drivers`.
+/// Whether the file of a driver exists: the file in `ImagePath`, which may be in the Driver Store,
+/// or else the file in `System32\drivers`.
 async fn has_file(
     guestfs: &mut Guestfs,
     folder: &str,
@@ -224,8 +225,8 @@ async fn has_file(
     Ok(path(guestfs, &image_path(&image, folder)).await?.is_some())
 }
 
-/// The path of a driver in the guest, as the kernel of Windows reads `ImagePath`: below the folder
-/// of Windows, where the path does not begin with a drive.
+/// The path of a driver in the guest, as the kernel of Windows resolves `ImagePath`. A path without
+/// a drive is relative to the folder of Windows.
 fn image_path(image: &str, folder: &str) -> String {
     let image = image.trim_matches(['"', ' ', '\0']).replace('\\', "/");
     let image = image.strip_prefix("/??/").unwrap_or(&image);
@@ -235,14 +236,14 @@ fn image_path(image: &str, folder: &str) -> String {
             return format!("{folder}/{}", &image[windows.len()..]);
         }
     }
-    // What starts with the kernel lies on the drive of Windows.
+    // A driver that starts with the kernel is on the drive of Windows.
     match image.split_once(":/") {
         Some((_, rest)) => format!("/{rest}"),
         None => format!("{folder}/{}", image.trim_start_matches('/')),
     }
 }
 
-/// `Start` is 0, and nothing in `StartOverride` (Windows 8 and later) says otherwise.
+/// Whether `Start` is 0, and no value in `StartOverride` (Windows 8 and later) overrides it.
 async fn starts_with_kernel(guestfs: &mut Guestfs, key: &str) -> Result<bool, Error> {
     if number(guestfs, key, "Start").await? != Some(0) {
         return Ok(false);
@@ -251,7 +252,7 @@ async fn starts_with_kernel(guestfs: &mut Guestfs, key: &str) -> Result<bool, Er
     Ok(number(guestfs, &overridden, "0").await?.is_none_or(|start| start == 0))
 }
 
-/// The key below another, by its names.
+/// The key at this path of names below another key.
 async fn node(guestfs: &mut Guestfs, top: &str, names: &[&str]) -> Result<Option<String>, Error> {
     let mut node = top.to_owned();
     for name in names {
@@ -264,13 +265,13 @@ async fn node(guestfs: &mut Guestfs, top: &str, names: &[&str]) -> Result<Option
     Ok(Some(node))
 }
 
-/// A DWORD of a key.
+/// A DWORD value of a key.
 async fn number(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<u32>, Error> {
     let bytes = value(guestfs, key, name).await?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes))
 }
 
-/// A string of a key.
+/// A string value of a key.
 async fn text(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<String>, Error> {
     let bytes = value(guestfs, key, name).await?.unwrap_or_default();
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
@@ -286,13 +287,13 @@ async fn value(guestfs: &mut Guestfs, key: &str, name: &str) -> Result<Option<Ve
     if value.is_empty() || value == "0" {
         return Ok(None);
     }
-    // A value is bytes, and no line: od(1) makes one of them.
+    // A value is binary and no line: od(1) converts it to one.
     let words = ["hivex-value-value", &value];
     let digits = guestfs.piped("reading the registry", &words, "od -An -v -tx1").await?;
     Ok(digits.ok().and_then(|lines| bytes(&lines)))
 }
 
-/// ` 03 00 00 00`.
+/// Parses od(1)'s output: ` 03 00 00 00`.
 fn bytes(lines: &[String]) -> Option<Vec<u8>> {
     let digits = lines.iter().flat_map(|line| line.split_whitespace());
     digits.map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<_, _>>().ok()
@@ -330,12 +331,12 @@ mod tests {
         }
     }
 
-    /// A number as the registry holds it, in hexadecimal digits.
+    /// A number in the registry's encoding, in hexadecimal digits.
     fn start(number: u32) -> String {
         number.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// A string as the registry holds it.
+    /// A string in the registry's encoding.
     fn string(text: &str) -> String {
         text.encode_utf16()
             .chain([0])
@@ -349,7 +350,7 @@ mod tests {
         drivers_with(json!({"Services": services}), (10, 0), files).await
     }
 
-    /// The same with all of the control set, and of a release by its number.
+    /// [`drivers_of`] with a complete control set, and of a release by its number.
     async fn drivers_with(set: Value, (major, minor): (u32, u32), files: &[&str]) -> GuestDrivers {
         let hives = ["SYSTEM", "SOFTWARE"].map(|name| format!("Windows/System32/config/{name}"));
         let mut all: Vec<_> =
@@ -406,7 +407,7 @@ mod tests {
         let found = drivers_of(services.clone(), &[&in_store, netkvm]).await;
         assert_eq!(found.buses, [GuestBus::VirtioBlk]);
         assert_eq!(found.cards, [GuestCard::Virtio]);
-        // The file that is named is missing, another of that name is nobody's.
+        // The named file is missing; another file of that name does not count.
         let other = format!("{DRIVERS}/viostor.sys");
         assert_eq!(drivers_of(services, &[&other]).await.buses, []);
     }

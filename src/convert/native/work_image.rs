@@ -1,4 +1,4 @@
-//! A disk that is being converted.
+//! A disk during its conversion.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,6 @@ use crate::convert::proof::ConvertedImage;
 use crate::manifest::Disk;
 use crate::model::ByteSize;
 
-/// A disk under way.
 pub(in crate::convert) struct WorkImage<'a> {
     pub(in crate::convert) disk: &'a Disk,
     pub(in crate::convert) capacity: ByteSize,

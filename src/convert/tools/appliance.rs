@@ -1,5 +1,5 @@
-//! How the appliance of libguestfs is run: libguestfs takes KVM wherever `/dev/kvm` opens, and
-//! waits without end where no guest runs on it.
+//! How the appliance of libguestfs is run: libguestfs uses KVM wherever `/dev/kvm` opens, and waits
+//! without end where no guest runs on KVM.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use super::libguestfs::FORCE_TCG;
 use crate::kvm::{Accelerator, KvmProof, prove};
 use crate::model::{Stage, Warning, WarningCode};
 
-/// The emulators that libguestfs runs it in: Debian's, found in `PATH`, and Red Hat's.
+/// The emulators that libguestfs runs the appliance in: Debian's, found in `PATH`, and Red Hat's.
 const IN_PATH: &str = "qemu-system-x86_64";
 const OF_RED_HAT: &str = "/usr/libexec/qemu-kvm";
 
-/// The settings, in which it is emulated where KVM runs no guest, unless the user said how it is to
-/// be run; with a warning then, since that is slow.
+/// The settings; with emulation and a warning where KVM runs no guest, since emulation is slow. The
+/// user's own settings stay unchanged.
 pub(in crate::convert) async fn decided<'a>(
     settings: &'a Settings,
     cancel: &CancellationToken,
@@ -28,7 +28,7 @@ pub(in crate::convert) async fn decided<'a>(
     let Some(emulator) = emulator(settings) else { return as_it_is() };
     match prove(&emulator, None, Accelerator::Kvm, cancel).await {
         KvmProof::Runs => as_it_is(),
-        // It has no KVM to begin with, and knows so itself.
+        // libguestfs has no KVM there, and detects that itself.
         KvmProof::Forbidden => as_it_is(),
         KvmProof::Fails => {
             let decided = Settings {

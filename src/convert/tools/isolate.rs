@@ -1,10 +1,10 @@
-//! Keeps hyper2kvm, run as root, away from the host's disks: it runs in a mount namespace whose
-//! `/dev` holds null, random, tty, kvm and the like and no block device, and in a PID namespace
-//! whose end ends every process in it, whatever session or group it moved to
-//! (`child/namespace.rs`). The namespaces cannot be had without CAP_SYS_ADMIN; `available` tries.
+//! Isolates hyper2kvm, run as root, from the host's disks. The `/dev` of its mount namespace
+//! contains null, random, tty, kvm and similar devices, and no block device. The end of its PID
+//! namespace ends every process in it, whatever session or group it moved to
+//! (`child/namespace.rs`). The namespaces need CAP_SYS_ADMIN; `available` tries.
 //!
-//! What opens images for ourselves is confined further (`child/confine.rs`); hyper2kvm mounts and
-//! starts what it likes, and needs the machine's files for that.
+//! Programs that open images for hyperexport itself are confined further (`child/confine.rs`).
+//! hyper2kvm mounts file systems and starts programs, and needs the machine's files for that.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -20,7 +20,7 @@ use crate::child::{self, Program};
 
 use super::qemu_img::Tools;
 
-/// The devices that are kept, where the host has them.
+/// The devices that are bound into the new `/dev`, where the host has them.
 const DEVICES: [&str; 7] = ["null", "zero", "full", "random", "urandom", "tty", "kvm"];
 /// The links that programs expect in /dev.
 const LINKS: [(&CStr, &str); 5] = [
@@ -32,7 +32,7 @@ const LINKS: [(&CStr, &str); 5] = [
 ];
 const NOTHING: Option<&CStr> = None;
 
-/// Whether this user may make the namespaces here. `stage` is an empty folder.
+/// Whether this user may create the namespaces here. `stage` is an empty folder.
 pub(in crate::convert) async fn available(stage: &Path, tools: &Tools) -> bool {
     let Ok(hook) = isolation(stage) else { return false };
     let program = Program::new("true").env("PATH", &tools.path).before_exec(hook);
@@ -45,8 +45,9 @@ pub(in crate::convert) async fn available(stage: &Path, tools: &Tools) -> bool {
     }
 }
 
-/// What [`Program::before_exec`] calls in the child. Everything that allocates is done here; the
-/// hook only makes system calls. `stage` is an empty folder where the new `/dev` is put together.
+/// The hook that [`Program::before_exec`] calls in the child. Everything that allocates is done
+/// here; the hook only makes system calls. `stage` is an empty folder in which the new `/dev` is
+/// assembled.
 pub(in crate::convert) fn isolation(
     stage: &Path,
 ) -> io::Result<impl FnMut() -> io::Result<()> + Send + Sync + 'static> {
@@ -58,10 +59,10 @@ pub(in crate::convert) fn isolation(
     })
 }
 
-/// The paths that a new `/dev` is made of.
+/// The paths that make up a new `/dev`.
 struct PrivateDev {
     stage: CString,
-    /// A device of the host and where it goes.
+    /// Each device of the host, with its target.
     devices: Vec<(CString, CString)>,
     links: Vec<(&'static CStr, CString)>,
     pts: CString,
@@ -83,7 +84,7 @@ impl PrivateDev {
         })
     }
 
-    /// Puts it together beside the old one, since its devices come from there, and moves it over.
+    /// Assembles the new `/dev` beside the old one, which contains the devices, and moves it over.
     fn mount(&self) -> io::Result<()> {
         let tmpfs = Some(c"tmpfs");
         mount(tmpfs, &*self.stage, tmpfs, MsFlags::MS_NOSUID, Some(c"mode=755,size=64m"))?;

@@ -1,5 +1,5 @@
-//! The logs that stay in the output directory. Each run begins with a line of its own, by which a
-//! log of ours is known from a file of the user.
+//! The logs that stay in the output directory. Each run begins with a line of its own, which
+//! distinguishes the log from a file of the user.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -8,14 +8,14 @@ use std::path::Path;
 
 use crate::state;
 
-/// What stands around the time in that line.
+/// Text around the time in that line.
 const BEGIN: &str = "--- ";
 const END: &str = " ---";
 /// Longest such line, in bytes.
 const LONGEST: u64 = 80;
 
-/// Opens the log to append: a second run does not take the first one's away. A link in its place
-/// is not followed.
+/// Opens the log to append, so that a second run does not overwrite the first one's log. A symbolic
+/// link in its place is not followed.
 pub(in crate::convert) fn open_log(path: &Path) -> io::Result<File> {
     let mut log = OpenOptions::new()
         .create(true)
@@ -27,7 +27,7 @@ pub(in crate::convert) fn open_log(path: &Path) -> io::Result<File> {
     Ok(log)
 }
 
-/// Whether a file is a log that a run began.
+/// Whether a file is a log that a run of hyperexport began.
 pub fn is_log(path: &Path) -> bool {
     let mut line = String::new();
     let Ok(Some(file)) = state::open_own(path) else { return false };

@@ -1,9 +1,9 @@
-//! How programs of libguestfs are run: which backend, and what they see of this machine.
+//! Runs programs of libguestfs: their backend, and their view of this machine.
 //!
 //! `direct` is the backend: libguestfs starts QEMU by itself, within the confinement. With
 //! `libvirt` the daemon starts QEMU, outside of it, as a user who cannot reach the work folder; it
-//! confines only where sVirt is on. So libvirt is taken where the user says so, and the programs
-//! are not confined then, since they talk to the daemon.
+//! confines only where sVirt is on. So libvirt is used only where the user asks for it. The
+//! programs are then not confined, since they talk to the daemon.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -19,20 +19,20 @@ use super::qemu_img::Tools;
 
 /// libguestfs' setting for a host whose KVM cannot run guests.
 pub(in crate::convert) const FORCE_TCG: &str = "force_tcg";
-/// Where the libguestfs appliance is kept between runs; libguestfs checks whose it is. Inside the
-/// work directory it would be built anew each time.
+/// Folder in which libguestfs stores its appliance between runs; libguestfs checks its owner.
+/// Inside the work folder the appliance would be rebuilt each time.
 pub(in crate::convert) const APPLIANCE_CACHE: &str = "/var/tmp";
-/// The backend that is taken where the user says nothing.
+/// The backend where the user names none.
 const DIRECT: &str = "direct";
-/// What supermin makes the appliance of, beside programs and libraries: configuration, kernels, and
-/// the list of packages.
+/// Paths from which supermin builds the appliance, beside programs and libraries: configuration,
+/// kernels, and the list of packages.
 const PARTS: [&str; 6] =
     ["/etc", "/boot", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/pacman", "/var/lib/apk"];
-/// Folders whose folders supermin looks for, since packages list them: an appliance without `/sys`
+/// Folders whose subfolders supermin needs, since packages list them: an appliance without `/sys`
 /// and `/run` does not start.
 const OUTLINE: [&str; 6] = ["/", "/run", "/var", "/var/cache", "/var/lib", "/var/log"];
-/// What supermin looks at to see whether the appliance is to be built anew: lists of packages,
-/// kernels, and libguestfs' own description.
+/// Inputs by which supermin decides whether to rebuild the appliance: lists of packages, kernels,
+/// and libguestfs' own description.
 const INPUTS: [&str; 11] = [
     "/var/lib/dpkg/status",
     "/var/lib/rpm/Packages",
@@ -46,7 +46,7 @@ const INPUTS: [&str; 11] = [
     "/usr/lib64/guestfs/supermin.d",
     "/usr/lib/guestfs/supermin.d",
 ];
-/// What of `/etc` is secret.
+/// Secret files of `/etc`.
 const SECRETS: [&str; 20] = [
     "/etc/shadow",
     "/etc/shadow-",
@@ -69,11 +69,11 @@ const SECRETS: [&str; 20] = [
     "/etc/kubernetes",
     "/etc/ceph",
 ];
-/// Longest file that FIX makes, an overlay or a file on its way: configuration, kernels, drivers.
+/// Longest file that FIX makes, an overlay or a file in transit: configuration, kernels, drivers.
 const LONGEST_FILE: u64 = 16 << 30;
 
-/// How a program of libguestfs is confined; [`Door::None`] where the user's backend needs a daemon,
-/// and where the appliance is not built yet, for which supermin needs the machine's files and their
+/// The confinement of a program of libguestfs. [`Door::None`] where the user's backend needs a
+/// daemon, and where the appliance is not built yet: supermin needs the machine's files and their
 /// owners.
 pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door {
     if backend(settings) == DIRECT && (has_fixed_appliance(settings) || is_built()) {
@@ -83,18 +83,18 @@ pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door
     }
 }
 
-/// How libguestfs runs its appliance: as the user wants it, else directly.
+/// The backend of libguestfs: the user's choice, or else `direct`.
 pub(in crate::convert) fn backend(settings: &Settings) -> &str {
     settings.guestfs_backend.as_deref().unwrap_or(DIRECT)
 }
 
-/// Whether the user has an appliance that nobody builds; libguestfs-make-fixed-appliance(1) leaves
-/// this file, by which libguestfs knows it.
+/// Whether the user has a fixed appliance, which is never rebuilt.
+/// libguestfs-make-fixed-appliance(1) leaves this file, by which libguestfs recognizes it.
 fn has_fixed_appliance(settings: &Settings) -> bool {
     settings.guestfs_path.iter().any(|folder| folder.join("README.fixed").is_file())
 }
 
-/// What libguestfs is told of its backend and its appliance.
+/// Environment variables with the backend and the appliance for libguestfs.
 pub(in crate::convert) fn choices(settings: &Settings) -> Vec<(&'static str, OsString)> {
     let mut choices = vec![("LIBGUESTFS_BACKEND", backend(settings).into())];
     if let Ok(path) = std::env::join_paths(&settings.guestfs_path)
@@ -105,7 +105,7 @@ pub(in crate::convert) fn choices(settings: &Settings) -> Vec<(&'static str, OsS
     choices
 }
 
-/// Whether the appliance is newer than what it is made of, so that supermin leaves it as it is.
+/// Whether the appliance is newer than its inputs, so that supermin does not rebuild it.
 fn is_built() -> bool {
     let Some(folder) = appliance_folder() else { return false };
     let changed = |path: &Path| fs::metadata(path).and_then(|found| found.modified()).ok();
@@ -113,8 +113,8 @@ fn is_built() -> bool {
     INPUTS.iter().filter_map(|path| changed(Path::new(path))).all(|input| input < built)
 }
 
-/// `program` with the backend and the bounds of libguestfs, behind `door`. It writes below `work`,
-/// where there is one.
+/// `program` with libguestfs' backend and limits, confined as `door`. It may write below `work`, if
+/// given.
 pub(in crate::convert) fn confined(
     program: Program,
     settings: &Settings,
@@ -122,8 +122,8 @@ pub(in crate::convert) fn confined(
     door: Door,
 ) -> Program {
     let cpus = available_parallelism().map_or(1, NonZero::get);
-    // The address space has no bound: an emulator maps several times what its guest has, and what
-    // that is libguestfs says (`-m`).
+    // The address space is not limited: an emulator maps several times its guest's memory, which
+    // libguestfs itself limits (`-m`).
     let bounds = Bounds {
         address_space: None,
         cpu: Some(settings.timeout.saturating_mul(u32::try_from(cpus).unwrap_or(u32::MAX))),
@@ -136,14 +136,14 @@ pub(in crate::convert) fn confined(
         .read(users_files(settings))
         .read(&settings.guestfs_path)
         .devices(&["kvm"])
-        // Sockets, and what supermin has in hand beside the appliance's folder.
+        // Sockets, and supermin's temporary files beside the appliance's folder.
         .scratch(&["/tmp", "/var/tmp"])
         .write(appliance_folder())
         .write(work);
     program.envs(choices(settings)).bounds(bounds).confined(confinement, door)
 }
 
-/// The files that go into the guest because the user says so.
+/// The user's files that are copied into the guest.
 fn users_files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
     let windows = &settings.windows;
     let customize = &settings.customize;
@@ -153,8 +153,8 @@ fn users_files(settings: &Settings) -> impl Iterator<Item = &PathBuf> {
     windows.into_iter().flatten().chain(keys).chain(&customize.firstboot).chain(packages)
 }
 
-/// Where libguestfs keeps its appliance, made as it makes it. One that somebody else put there is
-/// none: libguestfs would refuse it.
+/// The folder of libguestfs' appliance, created as libguestfs creates it. None where another user
+/// owns it: libguestfs would refuse it.
 fn appliance_folder() -> Option<PathBuf> {
     let us = nix::unistd::geteuid();
     let folder = Path::new(APPLIANCE_CACHE).join(format!(".guestfs-{us}"));
@@ -165,7 +165,7 @@ fn appliance_folder() -> Option<PathBuf> {
     (found.is_dir() && found.uid() == us.as_raw()).then_some(folder)
 }
 
-/// How libguestfs works here, for a person.
+/// A description of how libguestfs works here, for messages.
 pub(in crate::convert) fn described(settings: &Settings, door: Door) -> String {
     let how = match door {
         Door::None => "not confined",

@@ -1,5 +1,5 @@
-//! What a killed hyper2kvm leaves behind outside its work folder: FUSE mounts, and libguestfs'
-//! socket folders, which root's libguestfs always puts in /tmp.
+//! Cleans up after a killed hyper2kvm, outside its work folder: FUSE mounts, and libguestfs' socket
+//! folders, which root's libguestfs always puts in /tmp.
 
 use std::collections::HashSet;
 use std::fs;
@@ -13,10 +13,10 @@ use nix::unistd::geteuid;
 
 /// The socket on which libguestfs waits for its appliance.
 const SOCKET: &str = "guestfsd.sock";
-/// How old a socket is that counts as one which nobody listens on.
+/// Minimum age of a socket before it can count as unused.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Takes away every mount below `folder`, the innermost first.
+/// Unmounts every mount below `folder`, the innermost first.
 pub(in crate::convert) fn unmount_below(folder: &Path) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for mount in mount_points(&mounts).into_iter().rev().filter(|m| m.starts_with(folder)) {
@@ -48,19 +48,19 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(plain))
 }
 
-/// The libguestfs folders in /tmp at one moment; those of a run are the ones that come later.
+/// The libguestfs folders in /tmp at one moment; a run's own folders appear later.
 #[derive(Debug)]
 pub(in crate::convert) struct GuestfsFolders(HashSet<PathBuf>);
 
 impl GuestfsFolders {
-    /// Those that are there now.
+    /// The folders that exist now.
     pub(in crate::convert) fn now() -> Self {
         Self(guestfs_folders())
     }
 
-    /// Removes those that came since, are ours, and whose appliance is dead: other runs start
-    /// theirs meanwhile. Where all processes of the machine can be seen, older ones go, too, which
-    /// a killed run has left.
+    /// Removes the folders that appeared since, belong to this user, and whose appliance is dead:
+    /// other runs may have started theirs in the meantime. Where all processes of the machine are
+    /// visible, older folders that a killed run left are removed, too.
     pub(in crate::convert) fn remove_newer(&self) {
         let (us, all) = (geteuid().as_raw(), sees_all_processes());
         let mut folders = guestfs_folders();
@@ -82,7 +82,7 @@ impl GuestfsFolders {
     }
 }
 
-/// Whether the socket is there, and long enough for the kernel to list it: its file comes first.
+/// Whether the socket exists and is old enough for the kernel to list it: its file comes first.
 fn is_settled(socket: &Path) -> bool {
     let made = fs::symlink_metadata(socket).and_then(|found| found.modified());
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age >= SETTLED))
@@ -93,8 +93,8 @@ fn is_in_use(folder: &Path, sockets: &str) -> bool {
     sockets.contains(&format!("{}/", folder.display()))
 }
 
-/// The sockets of all namespaces of networks that a process is in (proc(5), `/proc/net/unix`): each
-/// has a list of its own.
+/// The sockets of all network namespaces that contain a process (proc(5), `/proc/net/unix`): each
+/// namespace has its own list.
 fn unix_sockets() -> String {
     let (mut seen, mut sockets) = (HashSet::new(), String::new());
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -107,8 +107,8 @@ fn unix_sockets() -> String {
     sockets
 }
 
-/// Root sees all in the first namespace of processes, whose number is a constant of the kernel
-/// (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
+/// Whether this process sees all processes: root does in the first PID namespace, whose number is a
+/// constant of the kernel (include/linux/proc_ns.h, `PROC_PID_INIT_INO`).
 fn sees_all_processes() -> bool {
     let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     geteuid().is_root() && namespace == Path::new("pid:[4026531836]")

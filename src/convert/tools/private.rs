@@ -1,18 +1,18 @@
-//! Folders that tell of guests, and are for nobody else.
+//! Folders with information about guests, which only their owner may read.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Makes a folder that its owner alone may enter, and those above it that are missing as the umask
-/// has it. One that is there stays as it is.
+/// Creates a folder that only its owner may enter; missing parents get the umask's mode. An
+/// existing folder stays unchanged.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn make_private_folder(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        // Also without a umask nobody else may put anything there.
+        // Even without a umask, no other user may write there.
         DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
     }
     match DirBuilder::new().mode(0o700).create(path) {

@@ -1,6 +1,6 @@
-//! qemu-img, always with the format of every image named: it never gets to guess from bytes that
-//! somebody else wrote. It sees no other files than those of its call, and may use up no more than
-//! they are worth (`child`).
+//! qemu-img, always with the format of every image named: qemu-img never guesses the format from
+//! untrusted bytes. It can access only the files of its call, and its resources are limited
+//! (`child`).
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,35 +20,34 @@ use crate::progress::{Progress, Unit};
 
 use super::super::Error;
 
-/// What every program of one conversion shares: where programs are, and how long it may take.
+/// State that every program of one conversion shares: the search path, and the time limit.
 #[derive(Debug, Clone)]
 pub(in crate::convert) struct Tools {
-    /// `PATH` for the programs that are found by name.
     pub(in crate::convert) path: OsString,
-    /// The whole conversion's limit.
+    /// Time limit of the complete conversion.
     pub(in crate::convert) timeout: Duration,
-    /// When that is over.
+    /// Moment at which the time limit ends.
     pub(in crate::convert) deadline: Instant,
-    /// Ends it all.
+    /// Cancels the conversion.
     pub(in crate::convert) cancel: CancellationToken,
-    /// How programs that open images are confined, once that is found out.
+    /// The confinement of programs that open images, once it is known.
     door: Arc<OnceCell<Door>>,
 }
 
 /// One call of qemu-img.
 struct Call<'a> {
-    /// What it does, for messages.
+    /// Description for messages.
     doing: String,
     args: Vec<OsString>,
-    /// The images that it reads.
+    /// The images that qemu-img reads.
     read: Vec<Image<'a>>,
-    /// The files and folders that it writes, too.
+    /// The files and folders that qemu-img also writes.
     write: Vec<PathBuf>,
     bounds: Bounds,
 }
 
 impl Tools {
-    /// Programs of `path`, with `timeout` for all that is run from now on.
+    /// Programs of `path`, with `timeout` for all programs started from now on.
     pub(in crate::convert) fn new(
         path: OsString,
         timeout: Duration,
@@ -58,13 +57,15 @@ impl Tools {
         Self { path, timeout, deadline, cancel, door: Arc::default() }
     }
 
-    /// The same where programs are played by scripts that write beside themselves.
+    /// The tools without confinement, for tests: scripts play the programs and write beside
+    /// themselves.
     #[cfg(test)]
     pub(in crate::convert) fn unconfined(self) -> Self {
         Self { door: Arc::new(OnceCell::new_with(Some(Door::None))), ..self }
     }
 
-    /// How programs that open images are confined on this machine: qemu-img tells its version so.
+    /// The confinement of programs that open images on this machine, found by running `qemu-img
+    /// --version` in it.
     pub(in crate::convert) async fn door(&self) -> Door {
         let limits = self.limits();
         let find = || Door::find(|| self.program(vec!["--version".into()]), &limits);
@@ -75,13 +76,13 @@ impl Tools {
         Program::new("qemu-img").args(args).env("PATH", &self.path).env("LC_ALL", "C.UTF-8")
     }
 
-    /// Limits for a child that starts now.
+    /// Limits for a child process that starts now.
     pub(in crate::convert) fn limits(&self) -> Limits {
         let left = self.deadline.saturating_duration_since(Instant::now());
         Limits { timeout: Some(left), cancel: self.cancel.clone() }
     }
 
-    /// Turns a child's end into an error of this room.
+    /// Converts a child's failure into an error of this module.
     pub(in crate::convert) fn child_error(
         &self,
         doing: &str,
@@ -94,7 +95,7 @@ impl Tools {
         }
     }
 
-    /// Runs qemu-img and returns its exit code, and its last words; all standard output goes to
+    /// Runs qemu-img and returns its exit code and its last line; all standard output is passed to
     /// `on_out`.
     async fn qemu_img(
         &self,
@@ -103,7 +104,7 @@ impl Tools {
     ) -> Result<(i32, String), Error> {
         let Call { doing, args, read, write, bounds } = call;
         for image in read.iter().filter(|image| image.format == DiskFormat::Vmdk) {
-            // A descriptor names other files: we read those ourselves (`rewrite`).
+            // A descriptor refers to other files: hyperexport reads those itself (`rewrite`).
             let reading = || Error::io(format!("reading {}", image.path.display()));
             if !image::is_single_vmdk(image.path).map_err(reading())? {
                 let message = "only a VMDK of one sparse file is handed to it".to_owned();
@@ -122,7 +123,7 @@ impl Tools {
         Ok((status.code().unwrap_or(-1), last))
     }
 
-    /// What qemu-img says of itself: `qemu-img version 10.0.8 (Debian …)`.
+    /// The version as qemu-img prints it: `qemu-img version 10.0.8 (Debian …)`.
     pub(in crate::convert) async fn version(&self) -> Result<String, Error> {
         let mut lines = Vec::new();
         let call = Call {
@@ -136,7 +137,7 @@ impl Tools {
         Ok(lines.into_iter().next().unwrap_or_default())
     }
 
-    /// What an image says of itself.
+    /// The information that qemu-img prints about an image.
     pub(in crate::convert) async fn info(
         &self,
         path: &Path,
@@ -177,7 +178,7 @@ impl Tools {
         }
     }
 
-    /// Makes an image that shows `base`, a qcow2, and takes all that is written.
+    /// Creates an overlay of `base`, a qcow2, which takes all writes.
     pub(in crate::convert) async fn overlay(&self, base: &Path, to: &Path) -> Result<(), Error> {
         self.done(Call {
             doing: format!("making an overlay of {}", base.display()),
@@ -189,8 +190,8 @@ impl Tools {
         .await
     }
 
-    /// Writes what an overlay has taken into its base, which is a file of `images`. The overlay was
-    /// in the hands of the appliance: no other file that it names can be reached.
+    /// Commits an overlay into its base, which is a file of `images`. The appliance could write the
+    /// overlay, so no other file that the overlay names is accessible.
     pub(in crate::convert) async fn commit(
         &self,
         overlay: &Path,
@@ -208,7 +209,7 @@ impl Tools {
         .await
     }
 
-    /// Copies the first bytes that the guest sees of an image into a raw file.
+    /// Copies the beginning of an image, as the guest sees it, into a raw file.
     pub(in crate::convert) async fn head(
         &self,
         image: Image<'_>,
@@ -234,8 +235,8 @@ impl Tools {
         .await
     }
 
-    /// Copies `size` bytes from `offset` on, as the guest sees them, into a raw file; zeros take no
-    /// space there.
+    /// Copies `size` bytes from `offset` on, as the guest sees them, into a raw file; zeros become
+    /// holes.
     pub(in crate::convert) async fn part(
         &self,
         image: Image<'_>,
@@ -271,7 +272,7 @@ impl Tools {
         }
     }
 
-    /// Whether two images hold the same bytes for the guest; stops at the first difference.
+    /// Whether two images have the same content for the guest; stops at the first difference.
     pub(in crate::convert) async fn same(&self, a: Image<'_>, b: Image<'_>) -> Result<bool, Error> {
         let doing = format!("comparing {} and {}", a.path.display(), b.path.display());
         let formats = ["compare", "-f", a.format.qemu_driver(), "-F", b.format.qemu_driver()];
@@ -290,7 +291,7 @@ impl Tools {
         }
     }
 
-    /// Copies an image into a new qcow2 file, and reports how far it is.
+    /// Copies an image into a new qcow2 file, and reports the progress.
     pub(in crate::convert) async fn to_qcow2(
         &self,
         from: Image<'_>,
@@ -320,14 +321,14 @@ impl Tools {
     }
 }
 
-/// A qcow2 file that is to be made.
+/// The parameters of a new qcow2 file.
 #[derive(Debug, Clone)]
 pub(in crate::convert) struct NewQcow2 {
     pub(in crate::convert) path: PathBuf,
     pub(in crate::convert) compression: Option<Compression>,
     /// Size that the guest sees.
     pub(in crate::convert) capacity: ByteSize,
-    /// The task as which its progress is reported.
+    /// Name of the task under which progress is reported.
     pub(in crate::convert) task: String,
 }
 
@@ -346,11 +347,11 @@ pub(in crate::convert) struct ImageInfo {
     pub(in crate::convert) virtual_size: u64,
     /// QEMU's name of the format.
     pub(in crate::convert) format: String,
-    /// Another image that this one needs.
+    /// Backing file of the image.
     pub(in crate::convert) backing_filename: Option<String>,
 }
 
-/// The value of `-o` that asks for a kind of compression. qemu-img takes no level: its zlib is
+/// The value of `-o` that selects a kind of compression. qemu-img accepts no level: its zlib is
 /// always at 6 and its zstd at 3.
 pub(in crate::convert) fn option(compression: Compression) -> &'static str {
     match compression {
@@ -359,19 +360,19 @@ pub(in crate::convert) fn option(compression: Compression) -> &'static str {
     }
 }
 
-/// Whether qemu-img can compress like that.
+/// Whether qemu-img supports exactly this compression and level.
 pub(in crate::convert) fn is_exact(compression: Compression) -> bool {
     matches!(compression, Compression::ZLIB | Compression::ZSTD)
 }
 
-/// Hundredths of a percent from qemu-img's `    (45.00/100%)`.
+/// Hundredths of a percent, parsed from qemu-img's `    (45.00/100%)`.
 fn percentage(line: &str) -> Option<u64> {
     let (whole, part) = line.trim().strip_prefix('(')?.strip_suffix("/100%)")?.split_once('.')?;
     let hundredths = whole.parse::<u64>().ok()?.checked_mul(100)?;
     hundredths.checked_add(part.parse().ok()?)
 }
 
-/// Length of a file; 0 for one that cannot be looked at, which the call itself tells of.
+/// Length of a file; 0 where it cannot be read, which the call itself reports.
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |found| found.len())
 }

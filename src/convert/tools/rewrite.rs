@@ -1,7 +1,7 @@
-//! The work image of a VMDK: a streamOptimized one, which is what an export leaves, is read front
-//! to back and inflated on all cores, in less than half of the time that `qemu-img` takes. One
-//! whose descriptor names other files is put together here, too: `qemu-img` would open whatever
-//! those name.
+//! Makes the work image of a VMDK. A streamOptimized one, as an export writes it, is read front to
+//! back and inflated on all cores, in less than half of the time that `qemu-img` takes. A VMDK
+//! whose descriptor names other files is joined here, too: `qemu-img` would open any file named
+//! there.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -22,8 +22,8 @@ use super::qemu_img::{Image, NewQcow2, Tools};
 const BLOCK: usize = 1 << 20;
 
 impl Tools {
-    /// Copies an image into a new qcow2 file, and reports how far it is: itself where it can, by
-    /// `qemu-img` for all other formats.
+    /// Copies an image into a new qcow2 file, and reports the progress: by hyperexport where
+    /// possible, by `qemu-img` for all other formats.
     pub(in crate::convert) async fn work_image(
         &self,
         from: Image<'_>,
@@ -57,8 +57,8 @@ impl Tools {
         }
     }
 
-    /// A VMDK of several files, put together as a qcow2 at `to`; nothing for any other image, which
-    /// is one file already.
+    /// A VMDK of several files, joined as a qcow2 at `to`; none for any other image, which is a
+    /// single file already.
     pub(in crate::convert) async fn joined<'a>(
         &self,
         from: Image<'_>,
@@ -75,7 +75,7 @@ impl Tools {
         Ok(Some(Image { path: to, format: DiskFormat::Qcow2 }))
     }
 
-    /// Blocks.
+    /// Blocks the calling thread.
     fn join(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let split = Split::open(from).map_err(Error::io(format!("reading {}", from.display())))?;
         let write = Error::io(format!("writing {}", to.display()));
@@ -90,7 +90,7 @@ impl Tools {
         })
     }
 
-    /// Whether neither the user nor the time ends the work.
+    /// Checks that the run is neither cancelled nor timed out.
     fn may_go_on(&self) -> Result<(), Error> {
         if self.cancel.is_cancelled() {
             Err(Error::Cancelled)
@@ -101,7 +101,8 @@ impl Tools {
         }
     }
 
-    /// Says whether the VMDK was one of those that can be read from front to back. Blocks.
+    /// Returns whether the VMDK is of a kind that can be read from front to back. Blocks the
+    /// calling thread.
     fn rewrite(
         &self,
         from: &Path,
@@ -141,7 +142,7 @@ fn broken(error: image::Error, from: &Path, to: &Path) -> Error {
     }
 }
 
-/// Whether it is a streamOptimized VMDK with grains of the usual size.
+/// Whether the file is a streamOptimized VMDK with grains of the usual size.
 fn is_stream(file: &File) -> std::io::Result<bool> {
     let mut sector = [0; SECTOR as usize];
     match file.read_exact_at(&mut sector, 0) {

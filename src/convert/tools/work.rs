@@ -1,6 +1,6 @@
 //! The private folder of one conversion, below the output directory so that results can be moved
-//! out of it by a rename. It is locked while its run lives; folders that a killed run left behind
-//! are found by their free lock and removed.
+//! out of it by a rename. The folder is locked while its run lives. A folder without a locked lock
+//! file was left by a killed run, and is removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,11 +17,10 @@ use crate::state::WORK_PREFIX;
 use super::super::Error;
 use super::libguestfs_cleanup;
 
-/// What hyper2kvm runs as `xfs_admin` on the *host*, with device names of the guest, before it
-/// knows whether they are the guest's (see `isolate.rs`).
+/// A stub for `xfs_admin`, which hyper2kvm runs on the *host* with device names of the guest,
+/// before it knows whether they are the guest's (see `isolate.rs`).
 const NO_XFS_ADMIN: &str = "#!/bin/sh\necho 'xfs_admin: not on the host' >&2\nexit 1\n";
 
-/// The private folder of one conversion.
 #[derive(Debug)]
 pub(in crate::convert) struct WorkDir {
     dir: TempDir,
@@ -30,7 +29,7 @@ pub(in crate::convert) struct WorkDir {
 }
 
 impl WorkDir {
-    /// Makes one in `output`, an absolute path, and clears away those of killed runs.
+    /// Creates a work folder in `output`, an absolute path, and removes those of killed runs.
     pub(in crate::convert) fn new(output: &Path) -> Result<Self, Error> {
         remove_stale(output);
         let failed = || Error::io(format!("making a work folder in {}", output.display()));
@@ -51,27 +50,26 @@ impl WorkDir {
         Ok(work)
     }
 
-    /// The folder itself.
     pub(in crate::convert) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The work image of a disk.
+    /// Path of the work image of a disk.
     pub(in crate::convert) fn image(&self, disk: &DiskId) -> PathBuf {
         self.images().join(format!("{disk}.qcow2"))
     }
 
-    /// Where the work images are.
+    /// Folder of the work images.
     pub(in crate::convert) fn images(&self) -> PathBuf {
         self.path.join("images")
     }
 
-    /// Where hyper2kvm writes converted images.
+    /// Folder into which hyper2kvm writes converted images.
     pub(in crate::convert) fn out(&self) -> PathBuf {
         self.path.join("out")
     }
 
-    /// Empties the folders of images, for another converter to begin anew.
+    /// Empties the folders of images, so that another converter can start anew.
     pub(in crate::convert) fn clear(&self) -> io::Result<()> {
         for folder in [self.images(), self.out()] {
             if folder.exists() {
@@ -82,39 +80,40 @@ impl WorkDir {
         Ok(())
     }
 
-    /// Its folder for temporary files.
+    /// hyper2kvm's folder for temporary files.
     pub(in crate::convert) fn tmp(&self) -> PathBuf {
         self.path.join("tmp")
     }
 
-    /// Programs that come first in its `PATH`.
+    /// Folder of programs that come first in hyper2kvm's `PATH`.
     pub(in crate::convert) fn stubs(&self) -> PathBuf {
         self.path.join("bin")
     }
 
-    /// Where its private `/dev` is put together.
+    /// Folder in which hyper2kvm's private `/dev` is assembled.
     pub(in crate::convert) fn dev(&self) -> PathBuf {
         self.path.join("dev")
     }
 
-    /// The job manifest.
+    /// Path of the job manifest.
     pub(in crate::convert) fn job(&self) -> PathBuf {
         self.path.join("job.json")
     }
 
-    /// Where hyper2kvm is told to write its report.
+    /// Path at which hyper2kvm writes its report.
     pub(in crate::convert) fn report(&self) -> PathBuf {
         self.path.join("report.json")
     }
 
-    /// Removes the folder and all in it; mounts below it are taken away first.
+    /// Removes the folder and its content; unmounts everything below it first.
     pub(in crate::convert) fn remove(self) -> io::Result<()> {
         libguestfs_cleanup::unmount_below(&self.path);
         self.dir.close()
     }
 }
 
-/// Makes the folder's lock. It gets its name when it is locked, so that nobody finds it free.
+/// Creates the folder's lock file. The file gets its name only after it is locked, so that no run
+/// finds it unlocked.
 fn lock(folder: &Path) -> io::Result<Flock<File>> {
     let unnamed = folder.join("lock.new");
     let lock = Flock::lock(File::create(&unnamed)?, FlockArg::LockExclusiveNonblock)
@@ -123,7 +122,8 @@ fn lock(folder: &Path) -> io::Result<Flock<File>> {
     Ok(lock)
 }
 
-/// Removes work folders whose runs are gone. What cannot be removed is left for a person.
+/// Removes work folders whose runs are gone. Folders that cannot be removed are left to the
+/// administrator.
 fn remove_stale(output: &Path) {
     let Ok(entries) = fs::read_dir(output) else { return };
     for entry in entries.flatten() {
@@ -131,7 +131,7 @@ fn remove_stale(output: &Path) {
             continue;
         }
         let path = entry.path();
-        // Without a lock it may be one that a run is making at this moment.
+        // A folder without a lock file may be one that a run is creating at this moment.
         if path.join("lock").symlink_metadata().is_err() {
             continue;
         }
@@ -145,12 +145,12 @@ fn remove_stale(output: &Path) {
     }
 }
 
-/// Removes a work folder, unless the run that made it lives; says whether it is gone. Who calls
-/// this has claimed the folder around it: a work folder without a lock is of a run that was killed
-/// meanwhile.
+/// Removes a work folder, unless the run that created it lives; returns whether the folder is gone.
+/// The caller must have locked the parent folder: a work folder without a lock file then belongs to
+/// a killed run.
 ///
 /// # Errors
-/// What the file system says.
+/// The error of the file system.
 pub fn remove_dead_work(path: &Path) -> io::Result<bool> {
     let lock = OpenOptions::new()
         .read(true)

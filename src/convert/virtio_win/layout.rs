@@ -1,22 +1,21 @@
-//! What the paths of virtio-win say of the files: which driver, for which Windows, for which
-//! processor.
+//! Interprets the paths of virtio-win's files: driver, Windows release, and processor.
 //!
 //! The ISO has `viostor/w10/amd64/viostor.sys`, packages have `drivers/by-os/amd64/w10/viostor.sys`
-//! or `drivers/amd64/Win10/viostor.sys`. virt-v2v goes by the folders in a path, in any order and
-//! any case (`convert/windows_virtio.ml`), and so does this.
+//! or `drivers/amd64/Win10/viostor.sys`. virt-v2v evaluates the folders in a path, in any order and
+//! any case (`convert/windows_virtio.ml`), and so does this module.
 
 use std::fmt;
 
 /// A release of Windows that virtio-win has drivers for.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Release {
-    /// The place in the order of their age.
+    /// Position in the order of age.
     age: u8,
     /// The short id in libosinfo's database, which libguestfs and virt-v2v use.
     pub(super) osinfo: &'static str,
-    /// The folders of its drivers in lower case: of the ISO and of packages.
+    /// The folders of its drivers in lower case: on the ISO and in packages.
     pub(super) folders: [&'static str; 2],
-    /// The name for people.
+    /// The display name.
     pub(super) name: &'static str,
 }
 
@@ -29,7 +28,7 @@ const fn release(
     Release { age, osinfo, folders, name }
 }
 
-/// All of them, the older first.
+/// All releases, the oldest first.
 pub(super) const RELEASES: [Release; 16] = [
     release(1, "winxp", ["xp", "winxp"], "XP"),
     release(2, "win2k3", ["2k3", "win2003"], "Server 2003"),
@@ -49,7 +48,7 @@ pub(super) const RELEASES: [Release; 16] = [
     release(16, "win2k25", ["2k25", "win2025"], "Server 2025"),
 ];
 
-/// The release with that short id of libosinfo's.
+/// The release with that short id of libosinfo.
 pub(super) fn by_osinfo(id: &str) -> Option<&'static Release> {
     RELEASES.iter().find(|release| release.osinfo == id)
 }
@@ -62,7 +61,7 @@ pub(super) enum Width {
 }
 
 impl Width {
-    /// By the name that libguestfs or libvirt has for it.
+    /// The processor of a name in libguestfs or libvirt.
     pub(super) fn of(arch: &str) -> Option<Self> {
         match arch {
             "x86_64" | "amd64" => Some(Self::Amd64),
@@ -73,7 +72,7 @@ impl Width {
 }
 
 impl fmt::Display for Width {
-    /// The name of the folder.
+    /// Writes the name of the folder.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::X86 => "x86",
@@ -110,7 +109,8 @@ const FILES: [(&str, VirtioDriver); 6] = [
     ("virtio_net.inf", VirtioDriver::Netkvm),
 ];
 
-/// What a file of virtio-win is for, by its path; none of what is no driver's.
+/// The release and the processor of a file of virtio-win, by its path; none where the path is of no
+/// driver.
 pub(super) fn system(path: &str) -> Option<(&'static Release, Width)> {
     let lower = path.to_lowercase();
     let (folders, _) = lower.rsplit_once('/')?;
@@ -124,13 +124,13 @@ pub(super) fn system(path: &str) -> Option<(&'static Release, Width)> {
     Some((release, width))
 }
 
-/// The driver that a file belongs to, by its name.
+/// The driver of a file, by its name.
 pub(super) fn driver(path: &str) -> Option<VirtioDriver> {
     let name = path.rsplit('/').next().unwrap_or_default();
     FILES.iter().find(|(file, _)| name.eq_ignore_ascii_case(file)).map(|(_, driver)| *driver)
 }
 
-/// Whether a file is the installer of QEMU's guest agent, which virt-v2v takes from the same place.
+/// Whether a file is the installer of QEMU's guest agent, which virt-v2v finds in the same place.
 pub(super) fn is_agent(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
     name.ends_with(".msi") && (name.starts_with("qemu-ga") || name.starts_with("rhev-qga"))

@@ -1,5 +1,5 @@
-//! The drivers of virtio for Windows: where they are, for which Windows they are, and what
-//! virt-v2v-in-place is given of them.
+//! The virtio drivers for Windows: their location, their Windows releases, and the drivers for
+//! virt-v2v-in-place.
 
 mod layout;
 mod outlook;
@@ -21,44 +21,44 @@ pub use outlook::{Foretold, WindowsDrivers, check_sources, drivers_for};
 pub(super) use outlook::{checks, warnings};
 pub(super) use staged::{Handed, hand_over};
 
-/// Where drivers come from, for hints.
+/// The download location of the drivers, for hints.
 pub(super) const DOWNLOAD: &str = "download virtio-win.iso from \
      https://fedorapeople.org/groups/virt/virtio-win/direct-downloads/stable-virtio/ and pass it with \
      --virtio-win, or install the package virtio-win (Fedora, RHEL; Debian has none)";
-/// How to get what runs programs at the first start of a Windows.
+/// How to install the program that runs others at the first start of Windows.
 pub(super) const INSTALL_RHSRVANY: &str = "install rhsrvany (Debian 12: from bookworm-backports; Fedora: \
      mingw-srvany-redistributable), or name a folder with rhsrvany.exe in VIRT_TOOLS_DATA_DIR";
-/// How to end a Windows so that its disks can be changed.
+/// How to shut down Windows so that its disks can be changed.
 pub(super) const SHUT_DOWN: &str = "start Windows at the source, run `shutdown /s /f /t 0` there, which \
      passes by hibernation and fast startup, and export the VM again";
-/// Where virt-v2v looks by itself.
+/// The paths that virt-v2v searches by default.
 const USUAL: [&str; 2] = ["/usr/share/virtio-win/virtio-win.iso", "/usr/share/virtio-win"];
-/// Where virt-v2v looks for the programs that Windows runs at its first start.
+/// The folder in which virt-v2v searches for the programs for Windows' first start.
 const USUAL_TOOLS: &str = "/usr/share/virt-tools";
-/// Either of them starts what runs at the first start.
+/// Programs that run others at the first start; one of them is enough.
 const STARTERS: [&str; 2] = ["rhsrvany.exe", "pvvxsvc.exe"];
-/// Most folders within each other, and most files, that are looked through.
+/// Deepest nesting of folders, and most files, that are searched.
 const DEEPEST: usize = 12;
 const MOST: usize = 200_000;
 
-/// What a Windows guest gets beside its disks.
+/// Sources of drivers and programs for a Windows guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WindowsSources {
     /// `--virtio-win`: virtio-win's ISO, or a folder.
     pub virtio_win: Option<PathBuf>,
-    /// `VIRTIO_WIN`, which counts where the flag is not given.
+    /// `VIRTIO_WIN`, used where the flag is not given.
     pub virtio_win_variable: Option<PathBuf>,
     /// `VIRT_TOOLS_DATA_DIR`: a folder with rhsrvany.exe.
     pub virt_tools: Option<PathBuf>,
 }
 
 impl WindowsSources {
-    /// Where the drivers are: where the user says, else where virt-v2v looks by itself.
+    /// Path of the drivers: the user's path, or else virt-v2v's default.
     pub(super) fn place(&self) -> Option<PathBuf> {
         self.named().cloned().or_else(|| USUAL.iter().map(PathBuf::from).find(|path| path.exists()))
     }
 
-    /// Where the user says that they are.
+    /// Path of the drivers that the user gave.
     pub(super) fn named(&self) -> Option<&PathBuf> {
         self.virtio_win.as_ref().or(self.virtio_win_variable.as_ref())
     }
@@ -68,26 +68,26 @@ impl WindowsSources {
         self.virt_tools.clone().unwrap_or_else(|| USUAL_TOOLS.into())
     }
 
-    /// Whether virt-v2v can have something run at the first start, as it must for a guest with
-    /// VMware Tools.
+    /// Whether virt-v2v can run programs at the first start, as it must for a guest with VMware
+    /// Tools.
     pub(super) fn has_starter(&self) -> bool {
         STARTERS.iter().any(|name| self.tools().join(name).is_file())
     }
 }
 
-/// What virtio-win has for one Windows.
+/// The drivers of virtio-win for one release of Windows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DriversOf {
-    /// The short id of libosinfo's: `win10`.
+    /// Short id of the release in libosinfo's database: `win10`.
     pub windows: &'static str,
-    /// The folder of the processor: `amd64` or `x86`.
+    /// Folder of the processor: `amd64` or `x86`.
     pub arch: String,
-    /// `viostor`, `vioscsi`, `netkvm`.
+    /// Names of the available drivers: `viostor`, `vioscsi`, `netkvm`.
     pub drivers: Vec<String>,
 }
 
-/// The drivers in one place.
+/// The drivers in an ISO or a folder.
 #[derive(Debug)]
 pub(super) struct Drivers {
     pub(super) path: PathBuf,
@@ -95,10 +95,9 @@ pub(super) struct Drivers {
     files: Vec<VirtioFile>,
 }
 
-/// A file of virtio-win.
 #[derive(Debug)]
 struct VirtioFile {
-    /// Relative to the top.
+    /// Path relative to the top folder.
     path: String,
     at: At,
 }
@@ -109,10 +108,10 @@ enum At {
     Iso(IsoFile),
 }
 
-/// The drivers in an ISO or a folder, without a thread of its own. Blocks.
+/// Reads the drivers in an ISO or a folder. Blocks the calling thread.
 ///
 /// # Errors
-/// [`Error::VirtioWin`] when the path is neither, or holds no drivers.
+/// [`Error::VirtioWin`] when the path is neither, or contains no drivers.
 fn read(path: &Path) -> Result<Drivers, Error> {
     let wrong = |why: String| Error::VirtioWin { path: path.to_owned(), why };
     let found = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
@@ -130,18 +129,18 @@ fn read(path: &Path) -> Result<Drivers, Error> {
             by_system.entry(system).or_default().insert(driver);
         }
     }
-    // An ISO of another kind, or the folder above virtio-win's many versions.
+    // Another kind of ISO, or the folder above virtio-win's many versions.
     if !by_system.values().any(|drivers| drivers.contains(&VirtioDriver::Viostor)) {
         return Err(wrong("it holds no viostor.sys in folders such as w10/amd64".to_owned()));
     }
     Ok(Drivers { path: path.to_owned(), by_system, files })
 }
 
-/// The same on a thread of its own.
+/// Runs [`Self::read`] on a separate thread.
 pub(super) async fn look(path: &Path) -> Result<Drivers, Error> {
     let owned = path.to_owned();
     let read = tokio::task::spawn_blocking(move || read(&owned)).await;
-    // A reader that breaks at a strange image breaks alone.
+    // A panic of the reader on a malformed image ends only its thread.
     read.unwrap_or_else(|_| {
         Err(Error::VirtioWin { path: path.to_owned(), why: "the image cannot be read".to_owned() })
     })
@@ -179,14 +178,14 @@ impl VirtioFile {
 }
 
 impl Drivers {
-    /// Whether a disk of virtio starts this Windows with them.
+    /// Whether these drivers can boot this Windows from a virtio disk.
     fn start(&self, release: &'static Release, width: Width) -> bool {
         let found = self.by_system.get(&(release, width));
         found.is_some_and(|drivers| drivers.contains(&VirtioDriver::Viostor))
     }
 
-    /// The releases among `ids` that have a driver here to start from, on that processor; on any
-    /// where it is not known. Without ids: all.
+    /// The releases among `ids` with a boot driver for that processor, or for any where `arch` is
+    /// unknown. Without ids: all releases.
     pub(super) fn serve(&self, ids: &[&str], arch: Option<&str>) -> Vec<DriversOf> {
         let width = arch.map(Width::of);
         let fits = |release: &Release, of: Width| {
@@ -203,7 +202,7 @@ impl Drivers {
             .collect()
     }
 
-    /// For people: `amd64: Windows 7, 10, Server 2019; x86: Windows 7`.
+    /// A summary for messages: `amd64: Windows 7, 10, Server 2019; x86: Windows 7`.
     pub(super) fn summary(&self) -> String {
         let mut widths: BTreeMap<Width, Vec<&str>> = BTreeMap::new();
         for (release, width) in
@@ -217,8 +216,8 @@ impl Drivers {
     }
 }
 
-/// The releases whose drivers serve a Windows, its own first: Microsoft signs the drivers of the
-/// newest for the one before, too, and older discs have no folder for them.
+/// The releases whose drivers serve a Windows, its own first. Microsoft signs the newest release's
+/// drivers for the one before, too, and older discs have no folder for the newest.
 fn stand_ins(osinfo: &str) -> Vec<&str> {
     match osinfo {
         "win11" => vec!["win11", "win10"],
@@ -227,13 +226,13 @@ fn stand_ins(osinfo: &str) -> Vec<&str> {
     }
 }
 
-/// A name for people: `Windows Server 2019`.
+/// The display name: `Windows Server 2019`.
 pub(super) fn name(osinfo: &str) -> String {
     let known = layout::by_osinfo(osinfo).map(|release| release.name);
     known.map_or_else(|| "Windows".to_owned(), |name| format!("Windows {name}"))
 }
 
-/// Whether libguestfs or virt-v2v speak of an NTFS that is in use by a Windows that sleeps.
+/// Whether a message of libguestfs or virt-v2v reports an NTFS that a hibernated Windows uses.
 pub(super) fn is_hibernated(message: &str) -> bool {
     let lower = message.to_lowercase();
     ["hibernat", "fast restart", "mounted read-only", "unclean file system"]

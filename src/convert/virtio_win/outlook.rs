@@ -1,4 +1,4 @@
-//! What a Windows will get, told before a byte moves.
+//! Predicts the drivers of a Windows guest before any data is transferred.
 
 use std::path::PathBuf;
 
@@ -11,32 +11,32 @@ use crate::model::{Check, Hint, OsFamily, Stage, Warning, WarningCode, chain};
 
 use super::{DOWNLOAD, DriversOf, INSTALL_RHSRVANY, WindowsSources, look, name};
 
-/// A guest as far as its source tells it.
+/// The facts about a guest that its source reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Foretold {
-    /// Its family.
+    /// Family of the guest's operating system.
     pub family: OsFamily,
-    /// Of Windows: the short ids (libosinfo's database) of the releases that it may be; none where
-    /// it may be any.
+    /// For Windows: short ids (libosinfo's database) of the possible releases; empty where any is
+    /// possible.
     pub windows: Vec<String>,
-    /// Its architecture in libvirt's words, if it is told.
+    /// Architecture in libvirt's notation, if the source reports it.
     pub arch: Option<String>,
 }
 
-/// The drivers of virtio that there are for a Windows.
+/// The available virtio drivers for a Windows guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowsDrivers {
-    /// The ISO or folder; null where there is none.
+    /// Path of the ISO or folder; null where there is none.
     pub place: Option<PathBuf>,
-    /// What fits the guest; empty where nothing does.
+    /// Drivers that fit the guest; empty where none fit.
     pub drivers: Vec<DriversOf>,
-    /// What is wrong with the place.
+    /// Why the ISO or folder is not usable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
 }
 
-/// Looks for the drivers of a guest.
+/// Searches for the drivers of a guest.
 pub async fn drivers_for(sources: &WindowsSources, guest: &Foretold) -> WindowsDrivers {
     let Some(place) = sources.place() else { return WindowsDrivers::default() };
     let ids: Vec<_> = guest.windows.iter().map(String::as_str).collect();
@@ -46,7 +46,7 @@ pub async fn drivers_for(sources: &WindowsSources, guest: &Foretold) -> WindowsD
 }
 
 impl WindowsDrivers {
-    /// For people, in one line.
+    /// A summary in one line, for messages.
     pub fn line(&self, guest: &Foretold) -> String {
         let Some(place) = &self.place else { return format!("none here: {DOWNLOAD}") };
         if let Some(fault) = &self.fault {
@@ -63,14 +63,14 @@ impl WindowsDrivers {
     }
 }
 
-/// What a Windows may be, for people: `Windows 10 or Windows 11 (x86_64)`.
+/// The possible releases, for messages: `Windows 10 or Windows 11 (x86_64)`.
 fn names(guest: &Foretold) -> String {
     let names: Vec<_> = guest.windows.iter().map(|id| name(id)).collect();
     let names = if names.is_empty() { "Windows".to_owned() } else { names.join(" or ") };
     guest.arch.as_ref().map_or(names.clone(), |arch| format!("{names} ({arch})"))
 }
 
-/// Refuses what the user named and what holds no drivers.
+/// Rejects a path of the user that contains no drivers.
 ///
 /// # Errors
 /// [`Error::VirtioWin`].
@@ -81,7 +81,7 @@ pub async fn check_sources(sources: &WindowsSources) -> Result<(), Error> {
     }
 }
 
-/// What a guest will miss, if it is a Windows.
+/// Warnings about missing drivers and programs, if the guest runs Windows.
 pub(in crate::convert) async fn warnings(
     sources: &WindowsSources,
     guest: &Foretold,
@@ -116,7 +116,7 @@ pub(in crate::convert) async fn warnings(
     warnings
 }
 
-/// What `doctor` says of it; `is_asked` where a run is to use virt-v2v.
+/// The checks of `doctor`; `is_asked` is true where a run is to use virt-v2v.
 pub(in crate::convert) async fn checks(
     sources: &WindowsSources,
     is_asked: bool,
@@ -143,7 +143,7 @@ async fn drivers(sources: &WindowsSources) -> Check {
     };
     match look(&place).await {
         Ok(drivers) => Check::ok(NAME, format!("{} in {}", drivers.summary(), place.display())),
-        // A run would be refused.
+        // A run would fail with this error.
         Err(error) if sources.virtio_win.is_some() => {
             Check::failed(NAME, chain(&error), error.hint())
         }
@@ -175,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Codes and texts of what a guest is told where nothing is installed.
+    /// The warnings for a guest on a machine where nothing is installed.
     async fn told(sources: &WindowsSources, family: OsFamily, id: &str) -> Vec<Warning> {
         let tools = Tools::new("/nowhere".into(), Duration::from_secs(9), CancellationToken::new());
         let arch = Some("x86_64".to_owned());

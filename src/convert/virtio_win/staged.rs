@@ -1,5 +1,5 @@
-//! What virt-v2v-in-place is given: the place itself, or a folder with the drivers of one Windows
-//! under the name that virt-v2v looks for.
+//! Prepares the drivers for virt-v2v-in-place: the original path, or a folder with the drivers of
+//! one Windows under the name that virt-v2v expects.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,18 @@ use crate::convert::Error;
 use super::layout::{self, Release, Width};
 use super::{Drivers, WindowsSources, look, stand_ins};
 
-/// What virt-v2v-in-place is given.
+/// The drivers for virt-v2v-in-place.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::convert) struct Handed {
-    /// Its `VIRTIO_WIN`; none where it looks in its own place.
+    /// The value of `VIRTIO_WIN`; none where virt-v2v uses its default.
     pub(in crate::convert) virtio_win: Option<PathBuf>,
     /// Whether there are drivers for the guest.
     pub(in crate::convert) fits: bool,
 }
 
-/// Decides what virt-v2v-in-place is given for a Windows; `osinfo` and `arch` are libguestfs'
-/// words, by which virt-v2v goes, `product` is the registry's name of it. A folder that must be
-/// made is made in `work`.
+/// Decides which drivers virt-v2v-in-place uses for a Windows. `osinfo` and `arch` are libguestfs'
+/// values, which virt-v2v uses, `product` is the name in the registry. A new folder is created in
+/// `work` if needed.
 ///
 /// # Errors
 /// [`Error::NoDrivers`] when there is no place with drivers; the errors of copying.
@@ -62,12 +62,12 @@ pub(in crate::convert) async fn hand_over(
                 .map_err(Error::io(&doing))?;
             Ok(Handed { virtio_win: Some(to), fits: true })
         }
-        // Its own opinion is asked all the same.
+        // virt-v2v's own detection is tried nevertheless.
         None => Ok(Handed { fits: drivers.start(looked_for, width), ..itself }),
     }
 }
 
-/// The release by the registry's name: a libguestfs that is older than a server takes it for an
+/// The release by the name in the registry: a libguestfs older than a server release detects an
 /// older one.
 fn real(osinfo: &str, product: &str) -> String {
     let years =
@@ -76,8 +76,8 @@ fn real(osinfo: &str, product: &str) -> String {
     years.iter().find(is_server).map_or(osinfo, |(_, id)| id).to_owned()
 }
 
-/// Copies the drivers of one release to where virt-v2v looks for those of `looked_for`, and the
-/// installer of the guest agent.
+/// Copies the drivers of one release to the folder in which virt-v2v searches for those of
+/// `looked_for`, and the installer of the guest agent.
 fn stage(
     drivers: &Drivers,
     release: &'static Release,

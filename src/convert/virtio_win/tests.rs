@@ -1,4 +1,4 @@
-//! Folders in all layouts.
+//! Driver folders in all layouts.
 
 use super::*;
 use crate::model::Hint;

@@ -1,5 +1,4 @@
-//! VMs in the folders below a folder: a drive that they were carried on, or an archive that was
-//! unpacked into a folder of its own.
+//! VMs in the subdirectories of a directory, such as an external drive or an unpacked archive.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -8,16 +7,17 @@ use super::file_names::{files_in, has_extension};
 use super::locate::{several_of, unusable};
 use crate::exporter::Error;
 
-/// How deep below a folder VMs are looked for.
+/// Maximum depth of the search below a directory.
 const DEEPEST: usize = 3;
-/// Most folders that are looked into: a user who names `/` does not wait without end.
+/// Maximum number of directories that are searched: a user who passes `/` must not wait
+/// indefinitely.
 const MOST_FOLDERS: usize = 10_000;
 
-/// The only VM in a folder that holds no OVF and no VMX itself, or the one whose file is called
-/// `vm`: storage domains of oVirt call each by its id. Blocks.
+/// The only VM below a directory that directly contains no OVF and no VMX, or the VM whose file
+/// name is `vm`: storage domains of oVirt name each file by the VM's id. Blocks.
 ///
 /// # Errors
-/// [`Error::Unusable`] when there is none, or more than one.
+/// [`Error::Unusable`] when no VM or more than one VM is found.
 pub(super) fn find(folder: &Path, vm: Option<&str>) -> Result<PathBuf, Error> {
     let mut found = packed(&files_in(folder)?);
     let mut level = folders(folder);
@@ -30,7 +30,7 @@ pub(super) fn find(folder: &Path, vm: Option<&str>) -> Result<PathBuf, Error> {
                 "it has too many folders to look for a VM: name its file",
             ));
         }
-        // One that may not be read, as `lost+found`, has no VM for us.
+        // A directory that cannot be read, such as `lost+found`, is skipped.
         found.extend(level.iter().filter_map(|below| Some(vms(&files_in(below).ok()?))).flatten());
         level = level.iter().flat_map(|below| folders(below)).collect();
     }
@@ -45,8 +45,8 @@ pub(super) fn find(folder: &Path, vm: Option<&str>) -> Result<PathBuf, Error> {
     }
 }
 
-/// The VMs among the files of a folder. Fusion and others leave a VMX beside an OVF, which is the
-/// same VM.
+/// The VMs among the files of a directory. Fusion and others write a VMX beside an OVF for the same
+/// VM.
 fn vms(files: &[PathBuf]) -> Vec<PathBuf> {
     let of = |kind| files.iter().filter(move |path| has_extension(path, kind));
     let kind = if of("ovf").next().is_some() { "ovf" } else { "vmx" };
@@ -57,7 +57,7 @@ fn packed(files: &[PathBuf]) -> Vec<PathBuf> {
     files.iter().filter(|path| has_extension(path, "ova")).cloned().collect()
 }
 
-/// The folders in a folder, without hidden ones and without what is only linked.
+/// Subdirectories of a directory, without hidden ones and without symbolic links.
 fn folders(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let entries = entries.filter_map(Result::ok);

@@ -1,4 +1,4 @@
-//! How long a packed disk may become: a bomb of a few KiB would fill every file system.
+//! Size limit of a packed disk: a decompression bomb of a few KiB would fill every file system.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -7,63 +7,63 @@ use std::path::PathBuf;
 use crate::image;
 use crate::model::DiskFormat;
 
-/// What an image may be longer than its disk: headers of grains, tables, descriptor.
+/// Maximum bytes by which an image may exceed its disk: grain headers, tables, descriptor.
 const OVERHEAD: u64 = 64 << 20;
-/// Largest disk that a package may hold without telling its size, in bytes: that of the largest
+/// Largest disk that a package may contain without stating its size, in bytes: that of the largest
 /// VMDK.
 const LARGEST: u64 = 62 << 40;
 
-/// The bound of one disk while it is written. The capacity that its package tells bounds it first;
-/// when that turns out to be too small, the header of the image itself does.
+/// Size limit of one disk while it is written. The capacity in the package is the first limit; when
+/// the capacity is too small, the header of the image replaces it.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// Where the disk is written.
+    /// Path of the file being written.
     path: PathBuf,
     format: DiskFormat,
     /// Size of the disk, in bytes.
     capacity: u64,
-    /// Who says so.
+    /// Source of `capacity`.
     by: SizeSource,
-    /// What its own header says, where that was read as the disk came: what is written then is
-    /// another image.
+    /// Capacity from the disk's own header, if it was parsed during reading: the file being written
+    /// is then another image.
     header: Option<u64>,
 }
 
-/// Who tells how large a disk is.
+/// Source of a disk's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SizeSource {
-    /// What lies at the source is as long as it is.
+    /// The disk is not compressed, so the length of its file is its limit.
     Source,
     Package,
     Image,
 }
 
-/// A disk is longer than it may be.
+/// A disk exceeds its size limit.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("longer than a disk of {capacity} bytes can be")]
 pub(super) struct TooLong {
     /// Size of the disk, in bytes.
     pub(super) capacity: u64,
-    /// Who says so.
+    /// Source of `capacity`: `its own header`, `its package`.
     pub(super) by: &'static str,
 }
 
 impl Bound {
-    /// For a disk of `capacity` bytes, 0 if nobody tells. `inflated` says whether it is compressed
-    /// where it lies: what is not can be no bomb.
+    /// Limit for a disk of `capacity` bytes; 0 if the capacity is unknown. `inflated` is true for a
+    /// compressed disk: only compressed data can be a bomb.
     pub(super) fn new(path: PathBuf, format: DiskFormat, capacity: u64, inflated: bool) -> Self {
         let by = if inflated { SizeSource::Package } else { SizeSource::Source };
         let capacity = if capacity == 0 { LARGEST } else { capacity };
         Self { path, format, capacity, by, header: None }
     }
 
-    /// Notes what the header of the image says of the size of its disk.
+    /// Stores the capacity from the header of the image.
     pub(super) fn note_header(&mut self, capacity: u64) {
         self.header = Some(capacity);
     }
 
-    /// Longest that a raw disk may become, of which `length` bytes lie at the source, or 0 if
-    /// nobody knows: what is not compressed is as long as it is, whatever its package tells.
+    /// Maximum length of a raw disk whose file at the source has `length` bytes; 0 if the length is
+    /// unknown. The length of an uncompressed disk is its limit, whatever the package states.
     pub(super) fn longest_raw(&self, length: u64) -> u64 {
         match (self.by, length) {
             (SizeSource::Source, 0) => LARGEST,
@@ -72,10 +72,10 @@ impl Bound {
         }
     }
 
-    /// Whether the disk may have `bytes` bytes. Blocks.
+    /// Checks that the disk may have `bytes` bytes. Blocks.
     ///
     /// # Errors
-    /// [`TooLong`] as [`ErrorKind::InvalidData`]; what the system says.
+    /// [`TooLong`] as [`ErrorKind::InvalidData`]; errors of the operating system.
     pub(super) fn check(&mut self, bytes: u64) -> io::Result<()> {
         if self.by == SizeSource::Source || bytes <= self.most() {
             return Ok(());
@@ -95,8 +95,8 @@ impl Bound {
         self.capacity.saturating_add(tables).saturating_add(OVERHEAD)
     }
 
-    /// What the header of the image says, which is noted or written by now: it stands within the
-    /// first MiBs.
+    /// Capacity from the header of the image, which is stored or written by now: the header is in
+    /// the first MiBs.
     fn own_capacity(&self) -> io::Result<Option<u64>> {
         let found = match self.header {
             None => image::header_capacity(&File::open(&self.path)?, self.format)?,
@@ -125,13 +125,13 @@ mod tests {
         let longest = |format, capacity, inflated| {
             (0..2000).rfind(|mib| bound(format, capacity, inflated).check(mib * MIB).is_ok())
         };
-        // Its package says 1 MiB: 512 MiB and tables are what its own header allows.
+        // The package states 1 MiB: 512 MiB and tables are the limit by the image's own header.
         assert_eq!(longest(DiskFormat::Qcow2, MIB, true), Some(608));
         assert_eq!(longest(DiskFormat::Qcow2, 800 * MIB, true), Some(914));
         // A raw disk has no header.
         assert_eq!(longest(DiskFormat::Raw, MIB, true), Some(65));
         assert_eq!(longest(DiskFormat::Vhd, MIB, true), Some(65));
-        // What is not compressed is as long as it lies there.
+        // The limit of an uncompressed disk is the length of its file.
         assert_eq!(longest(DiskFormat::Raw, MIB, false), Some(1999));
         let error = bound(DiskFormat::Raw, MIB, true).check(100 * MIB).expect_err("too long");
         let told = error.get_ref().and_then(|error| error.downcast_ref::<TooLong>());
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_becomes_another_image_has_the_same_bound() {
-        // Where it is written there is a qcow2 image, or nothing yet.
+        // The file being written is a qcow2 image, or does not exist yet.
         let path = PathBuf::from("/none");
         let mut bound = Bound::new(path.clone(), DiskFormat::Vmdk, MIB, true);
         bound.note_header(512 * MIB);

@@ -1,6 +1,6 @@
-//! A VM in an archive that holds no OVF: a VMX with its disks, or images alone, as the boxes of
-//! Vagrant have them (Vagrant, "Box File Format"; vagrant-libvirt, "Box Format": `metadata.json`
-//! names the images and their format, or the only image is `box.img`).
+//! A VM in an archive without an OVF: a VMX with its disks, or images alone, as in Vagrant boxes
+//! (Vagrant, "Box File Format"; vagrant-libvirt, "Box Format": `metadata.json` names the images and
+//! their format, or the only image is `box.img`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,22 +20,21 @@ use crate::exporter::Error;
 use crate::image::{self, Kind, vmdk};
 use crate::model::{DiskFormat, DiskId};
 
-/// Bytes of each file that are read to know what it is: more than a VMX or the descriptor of a VMDK
-/// has, and what stands in front of the tables of an image.
+/// Bytes of each file that are read to detect its kind: more than a VMX or the descriptor of a VMDK
+/// has, and enough for the header of an image.
 const HEAD: u64 = 256 << 10;
-/// Most images that are looked at, and as many files that describe them. Parts of a VMDK do not
-/// count.
+/// Maximum number of images that are inspected, and of files that describe them. Parts of a VMDK do
+/// not count.
 const MOST_HEADS: usize = 64;
-/// The file that tells what a box is.
+/// The file that describes a box.
 const METADATA: &str = "metadata.json";
-/// The image of a box for libvirt, which is qcow2 unless the box tells otherwise.
+/// The image of a libvirt box, which is qcow2 unless the metadata states another format.
 const BOX_IMAGE: &str = "box.img";
 
-/// The VM of an archive that holds `named` and no OVF. Blocks.
+/// The VM of an archive that contains `named` and no OVF. Blocks.
 ///
 /// # Errors
-/// [`Error::Packed`] where it cannot be told which VM is meant; [`Error::Unusable`],
-/// [`Error::File`].
+/// [`Error::Packed`] when the VM is ambiguous; [`Error::Unusable`], [`Error::File`].
 pub(super) fn describe(
     store: &Store,
     named: String,
@@ -57,16 +56,15 @@ pub(super) fn describe(
     Ok(DescribedVm { store: Some(store.clone()), ..described })
 }
 
-/// The members of an archive.
 struct BoxMembers<'a> {
     store: &'a Store,
-    /// Their lengths, by their names.
+    /// Lengths in bytes, by member name.
     sizes: BTreeMap<String, u64>,
-    /// How those begin that may tell of a VM.
+    /// The first bytes of each member that may describe a VM.
     heads: BTreeMap<String, Vec<u8>>,
 }
 
-/// What `metadata.json` of a box says.
+/// Contents of a box's `metadata.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BoxMetadata {
@@ -83,7 +81,7 @@ struct BoxedImage {
 }
 
 impl<'a> BoxMembers<'a> {
-    /// Lists an archive, and reads how its files begin.
+    /// Lists an archive, and reads the first bytes of its files.
     fn read(store: &'a Store) -> Result<Self, Error> {
         let (sizes, mut heads) = (RefCell::new(BTreeMap::new()), BTreeMap::new());
         let wanted = |name: &str, size| {
@@ -91,7 +89,7 @@ impl<'a> BoxMembers<'a> {
                 return false;
             }
             sizes.borrow_mut().insert(name.to_owned(), size);
-            // The parts of a split VMDK are known by its descriptor, and are as good as many.
+            // The parts of a split VMDK are found by its descriptor, and may be many.
             tells(name) && !is_part(name)
         };
         store.each(&wanted, &mut |member| {
@@ -107,7 +105,7 @@ impl<'a> BoxMembers<'a> {
         Ok(Self { store, sizes: sizes.into_inner(), heads })
     }
 
-    /// The VM of a VMX.
+    /// The VM that a VMX describes.
     fn vm(&self, name: &str) -> Result<DescribedVm, Error> {
         let prefix = name.rfind('/').map_or("", |at| &name[..=at]);
         let text = self.text(name)?;
@@ -115,7 +113,7 @@ impl<'a> BoxMembers<'a> {
         vmx::read(&path, text, &BoxFolder { members: self, prefix })
     }
 
-    /// A small file, which was read to its end.
+    /// The content of a small file, which was read completely.
     fn text(&self, name: &str) -> Result<&[u8], Error> {
         let head = self.heads.get(name).map(Vec::as_slice).unwrap_or_default();
         match self.sizes.get(name).is_some_and(|size| *size == head.len() as u64) {
@@ -124,8 +122,8 @@ impl<'a> BoxMembers<'a> {
         }
     }
 
-    /// The images of a VM that nothing describes, the boot disk first, each with its format: those
-    /// that the box names, or the only one.
+    /// The images of a VM without a description, the boot disk first, each with its format: the
+    /// images that the box names, or the only image.
     fn images(&self) -> Option<Vec<(String, Option<DiskFormat>)>> {
         let told = self.heads.keys().find(|name| plain_name(name) == METADATA);
         let metadata: BoxMetadata = told
@@ -173,7 +171,7 @@ impl<'a> BoxMembers<'a> {
         Ok(images::machine(stem, disks, wanted, choice))
     }
 
-    /// A file of the length of a member that begins as the member does.
+    /// A sparse file with the length and the first bytes of a member.
     fn head_file(&self, name: &str) -> Result<File, Error> {
         let failed = |source| self.store.failed(source);
         let mut file = tempfile::tempfile().map_err(failed)?;
@@ -188,15 +186,15 @@ impl<'a> BoxMembers<'a> {
     }
 }
 
-/// The folder of a VMX in an archive.
+/// The directory of a VMX in an archive.
 struct BoxFolder<'a> {
     members: &'a BoxMembers<'a>,
-    /// Its path, with a `/` behind it unless empty.
+    /// Path of the directory, with a trailing `/` unless empty.
     prefix: &'a str,
 }
 
 impl BoxFolder<'_> {
-    /// The member of that name in the folder, in whatever case.
+    /// The member of that name in the directory, in any case.
     fn find(&self, name: &str) -> Result<&str, Error> {
         let name = name.replace('\\', "/");
         let wanted = format!("{}{}", self.prefix, plain(&name));
@@ -259,17 +257,17 @@ impl vmx::Folder for BoxFolder<'_> {
     }
 }
 
-/// What an image says of its size; 0 where only the whole of it tells.
+/// Capacity from the header of an image; 0 if only the complete image contains it.
 fn capacity(file: &File, format: DiskFormat) -> u64 {
     image::header_capacity(file, format).ok().flatten().unwrap_or_default()
 }
 
-/// Whether a file may tell of a VM.
+/// Whether the name is that of a file that may describe a VM.
 fn tells(name: &str) -> bool {
     plain_name(name) == METADATA || has_extension(name, "vmx") || format_of(name).is_some()
 }
 
-/// Whether a name is that of one of many parts of a VMDK: `disk-s001.vmdk`, `disk-f001.vmdk`.
+/// Whether the name is that of one of many parts of a VMDK: `disk-s001.vmdk`, `disk-f001.vmdk`.
 fn is_part(name: &str) -> bool {
     let stem = Path::new(name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let number = stem.rsplit_once("-s").or_else(|| stem.rsplit_once("-f"));
@@ -281,7 +279,7 @@ fn format_of(name: &str) -> Option<DiskFormat> {
     format_by_extension(&Path::new(name).extension()?.to_string_lossy())
 }
 
-/// The name without the folders that it lies in.
+/// The name without its directories.
 fn plain_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }

@@ -1,4 +1,4 @@
-//! The sums of a package, compared without taking anything out of it.
+//! Verifies the checksums of a package without extracting a file.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use crate::exporter::Error;
 use crate::image::Split;
 use crate::progress::{Progress, Unit};
 
-/// The reading of all files that a package has sums of.
+/// Reads all files of a package that have a checksum.
 pub(super) struct Checking<'a> {
     pub(super) described: &'a DescribedVm,
     pub(super) progress: &'a Progress,
@@ -24,7 +24,7 @@ pub(super) struct Checking<'a> {
 }
 
 impl Checking<'_> {
-    /// Compares them, and counts them; nothing where there are no sums. Blocks.
+    /// Verifies the files, and returns their number; `None` if there are no checksums. Blocks.
     ///
     /// # Errors
     /// [`Error::WrongSum`], [`Error::Unusable`], [`Error::File`], [`Error::Cancelled`].
@@ -61,7 +61,7 @@ impl Checking<'_> {
         Ok(Some(seen.len()).filter(|count| *count > 0))
     }
 
-    /// The files of the VM that may have a sum.
+    /// The files of the VM that may have a checksum.
     fn names(&self, store: &Store) -> Result<Vec<String>, Error> {
         let DescribedVm { sums, prefix, nvram, .. } = self.described;
         let relative = |path: &Path| {

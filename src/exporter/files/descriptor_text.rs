@@ -1,4 +1,4 @@
-//! Descriptors as text, in whatever encoding they were written.
+//! Decodes descriptors of any encoding to text.
 
 use std::borrow::Cow;
 
@@ -6,18 +6,18 @@ use encoding_rs::UTF_8;
 
 use crate::image::decoded;
 
-/// The text of an XML document: a byte order mark tells its encoding, or else its declaration
-/// (XML 1.0, appendix F); without either it is UTF-8. What makes no sense in it is replaced.
+/// The text of an XML document. A byte order mark gives the encoding, or else the XML declaration
+/// (XML 1.0, appendix F); without either it is UTF-8. Invalid sequences are replaced.
 pub(super) fn of_xml(bytes: &[u8]) -> Cow<'_, str> {
     decoded(bytes, "encoding")
 }
 
-/// The text of a VMX, whose encoding stands in it as `.encoding = "windows-1252"`.
+/// The text of a VMX, which states its own encoding: `.encoding = "windows-1252"`.
 pub(super) fn of_vmx(bytes: &[u8]) -> Cow<'_, str> {
     decoded(bytes, ".encoding")
 }
 
-/// The text of a file of sums. PowerShell writes UTF-16, with a byte order mark.
+/// The text of a checksum file. PowerShell writes UTF-16, with a byte order mark.
 pub(super) fn of_sums(bytes: &[u8]) -> Cow<'_, str> {
     UTF_8.decode(bytes).0
 }
@@ -35,7 +35,7 @@ mod tests {
         assert_eq!(of_xml("\u{feff}<a>ü</a>".as_bytes()), "<a>ü</a>");
         let latin = b"<?xml version='1.0' encoding='ISO-8859-1'?><a>\xfc</a>";
         assert_eq!(of_xml(latin), "<?xml version='1.0' encoding='ISO-8859-1'?><a>ü</a>");
-        // It says what it cannot be.
+        // The declared encoding is wrong.
         let wrong = "<?xml version='1.0' encoding='UTF-16'?><a>ü</a>";
         assert_eq!(of_xml(wrong.as_bytes()), wrong);
         let vmx = b".encoding = \"windows-1252\"\nscsi0:0.fileName = \"B\xfcro.vmdk\"\n";

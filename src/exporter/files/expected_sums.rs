@@ -1,4 +1,4 @@
-//! What the files of a package are compared with.
+//! Expected checksums of the files of a package.
 
 use super::descriptor_text;
 use super::file_names::{has_extension, is_shadow};
@@ -6,20 +6,21 @@ use super::store::Store;
 use super::sums::{Digests, Sums};
 use crate::exporter::Error;
 
-/// The sums that a package tells, as far as they are known.
+/// The checksums in a package, as far as they are known.
 #[derive(Debug, Clone)]
 pub(super) enum Expected {
-    /// There are none, or they are not asked for.
+    /// The package has no checksums, or they are ignored.
     None,
     Known(Sums),
-    /// They may come behind the disks in a stream, which has the descriptor of that name and sums.
+    /// The checksums may follow the disks in a stream. `ovf` is the name of the descriptor with its
+    /// digests.
     Later {
         ovf: (String, Box<Digests>),
     },
 }
 
 impl Expected {
-    /// The sums to make of a file.
+    /// The digests to compute of a file.
     pub(super) fn digests(&self, prefix: &str, name: &str) -> Digests {
         match self {
             Self::None => Digests::with(&[]),
@@ -28,7 +29,8 @@ impl Expected {
         }
     }
 
-    /// Compares what was read of a file with what its package says, if it does and that is known.
+    /// Compares the digests of a file with its checksums in the package, if these exist and are
+    /// known.
     ///
     /// # Errors
     /// [`Error::WrongSum`], [`Error::Sums`].
@@ -43,7 +45,7 @@ impl Expected {
         for (algorithm, expected) in sums.of(prefix, name) {
             let algorithm_name = algorithm.name();
             let found = digests.hex(*algorithm).ok_or_else(|| {
-                // Of a stream whose sums come last only the usual ones are made.
+                // If the checksums come last in a stream, only the usual algorithms were computed.
                 let what = "come behind the files of a compressed archive: unpack it first";
                 store.bad_sums(format!("its {algorithm_name} checksums {what}"))
             })?;
@@ -60,15 +62,15 @@ impl Expected {
         Ok(())
     }
 
-    /// Whether a member holds the sums of a stream, which come behind what they are of.
+    /// Whether a member contains the checksums of a stream, which follow the files.
     pub(super) fn are_in(&self, name: &str) -> bool {
         matches!(self, Self::Later { ovf } if is_sums(&ovf.0, name))
     }
 
-    /// What is known when all of the store was seen, and `told` are the files of sums in it.
+    /// The expected checksums after the entire store was read; `told` are the checksum files in it.
     ///
     /// # Errors
-    /// [`Error::WrongSum`] for the descriptor, [`Error::Sums`] for sums that make no sense.
+    /// [`Error::WrongSum`] for the descriptor, [`Error::Sums`] for invalid checksums.
     pub(super) fn known(
         &self,
         store: &Store,
@@ -81,7 +83,7 @@ impl Expected {
         Ok(known)
     }
 
-    /// Whether there is a sum of that file, or may be.
+    /// Whether that file has a checksum, or may have one.
     pub(super) fn may_be_of(&self, prefix: &str, name: &str) -> bool {
         match self {
             Self::None => false,
@@ -90,25 +92,26 @@ impl Expected {
         }
     }
 
-    /// Whether the package has sums, but none of that file.
+    /// Whether the package has checksums, but none of that file.
     pub(super) fn leaves_out(&self, prefix: &str, name: &str) -> bool {
         matches!(self, Self::Known(sums) if !sums.is_empty() && sums.of(prefix, name).is_empty())
     }
 }
 
-/// Whether a file of a package may be that of its sums: one beside the descriptor.
+/// Whether a file of a package may be its checksum file: a `.mf` file beside the descriptor.
 pub(super) fn is_sums(ovf: &str, name: &str) -> bool {
     let folder = |name: &str| name.rfind('/').map_or(0, |at| at + 1);
     let is_beside = ovf[..folder(ovf)] == name[..folder(name)];
     is_beside && has_extension(name, "mf") && !is_shadow(name)
 }
 
-/// The sums of the package with that descriptor, in the files that [`is_sums`]. All of them count,
-/// since anyone who renames an OVF seldom thinks of its sums. Of what the one tells that is called
-/// as the descriptor is, in whatever case (DSP0243 2.1.1, section 6.4), it alone counts.
+/// The checksums of the package with that descriptor, from the files that [`is_sums`] accepts. All
+/// such files count, since users who rename an OVF seldom rename its checksum file. For a file in
+/// several of them, the checksum file named after the descriptor, in any case, takes precedence
+/// (DSP0243 2.1.1, section 6.4).
 ///
 /// # Errors
-/// [`Error::Sums`] for one that makes no sense.
+/// [`Error::Sums`] for an invalid checksum file.
 pub(super) fn read_sums(
     store: &Store,
     ovf: &str,
@@ -129,7 +132,7 @@ pub(super) fn read_sums(
     Ok(if found.is_empty() { Expected::None } else { Expected::Known(of_own) })
 }
 
-/// Whether a file of sums belongs to another descriptor beside it, by its name.
+/// Whether a checksum file belongs to another descriptor in the same directory, by its name.
 pub(super) fn is_of_another(sums: &str, ovf: &str, beside: &[String]) -> bool {
     let stem = |name: &str| name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_lowercase();
     let mut called = beside.iter().filter(|other| stem(other) == stem(sums));

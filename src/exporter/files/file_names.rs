@@ -1,16 +1,16 @@
-//! What the names of files tell.
+//! Disk formats and kinds of files by their names.
 
 use std::path::{Path, PathBuf};
 
 use crate::exporter::Error;
 use crate::model::DiskFormat;
 
-/// The format that a descriptor's `format` or else a file's name tells.
+/// The format by the descriptor's `format`, or else by the file's name.
 pub(super) fn format_of(uri: &str, name: &str) -> Option<DiskFormat> {
     let uri = uri.to_ascii_lowercase();
     let told = [
         ("vmdk", DiskFormat::Vmdk),
-        // Of qcow and qcow2 alike: `http://www.gnome.org/~markmc/qcow-image-format.html`.
+        // Applies to qcow and qcow2: `http://www.gnome.org/~markmc/qcow-image-format.html`.
         ("qcow", DiskFormat::Qcow2),
         ("vhdx", DiskFormat::Vhdx),
         ("vhd", DiskFormat::Vhd),
@@ -22,7 +22,7 @@ pub(super) fn format_of(uri: &str, name: &str) -> Option<DiskFormat> {
     told.or_else(|| format_by_extension(&extension?))
 }
 
-/// The format that files of such a name have.
+/// The format of files with this extension.
 pub(super) fn format_by_extension(extension: &str) -> Option<DiskFormat> {
     Some(match extension.to_ascii_lowercase().as_str() {
         "vmdk" => DiskFormat::Vmdk,
@@ -35,8 +35,8 @@ pub(super) fn format_by_extension(extension: &str) -> Option<DiskFormat> {
     })
 }
 
-/// The ordinary files of a folder, in the order of their names, without those that only accompany
-/// others. Blocks.
+/// The ordinary files of a directory, sorted by name, without files that only accompany others.
+/// Blocks.
 pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::File { action: "reading", path: folder.to_owned(), source };
     let mut files = Vec::new();
@@ -52,12 +52,12 @@ pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(files)
 }
 
-/// What macOS leaves beside the file `NAME` as `._NAME`, in archives too.
+/// Whether the file is the `._NAME` that macOS writes beside `NAME`, in archives too.
 pub(super) fn is_shadow(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|name| name.starts_with("._"))
 }
 
-/// Whether a name ends that way, in whatever case.
+/// Whether a name has this extension, in any case.
 pub(super) fn has_extension(name: impl AsRef<Path>, extension: &str) -> bool {
     name.as_ref().extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }

@@ -1,45 +1,46 @@
-//! What the user says about a VM that lies in files.
+//! Settings for a VM in files.
 
 use std::path::PathBuf;
 
 use crate::exporter::Rewrite;
 use crate::model::{DiskFormat, Firmware, SourceNic};
 
-/// Where a VM lies, and what its files do not say.
+/// Paths of a VM, and facts that its files do not contain.
 #[derive(Debug, Clone)]
 pub struct FileSettings {
-    /// The OVA, OVF, VMX, folder or image; further ones are further images.
+    /// The OVA, OVF, VMX, directory or image; further paths are further images.
     pub paths: Vec<PathBuf>,
-    /// Which VM of a package to export, and the facts that the files leave open.
+    /// VM of the package to export, and overrides for missing facts.
     pub choice: FileChoice,
-    /// What packed disks become while they are read, if they can; none to keep them as they are.
+    /// Conversion of packed disks while they are read, where the disk allows it; `None` disables
+    /// it.
     pub rewrite: Option<Rewrite>,
 }
 
 impl FileSettings {
-    /// The first path, which names the VM's files in messages.
+    /// The first path, which stands for the VM's files in messages.
     pub(super) fn path(&self) -> PathBuf {
         self.paths.first().cloned().unwrap_or_default()
     }
 }
 
-/// What the user says about a VM in files.
+/// Choices of the user for a VM in files.
 #[derive(Debug, Clone, Default)]
 pub struct FileChoice {
-    /// Name or id of the VM, where a package holds several.
+    /// Name or id of the VM, required if a package contains several.
     pub vm: Option<String>,
-    /// Format of the images, where their names do not tell or tell wrong.
+    /// Format of the images, for names without a known or correct extension.
     pub format: Option<DiskFormat>,
-    /// Whether the package's own sums are passed over.
+    /// Whether the checksums in the package are ignored.
     pub ignore_checksums: bool,
-    /// The VM's name instead of its own.
+    /// Name that replaces the VM's own name.
     pub name: Option<String>,
-    /// Its number of CPUs instead of its own.
+    /// Number of CPUs that replaces the VM's own number.
     pub cpu: Option<u32>,
-    /// Its memory in MiB instead of its own.
+    /// Memory in MiB that replaces the VM's own size.
     pub memory_mib: Option<u64>,
-    /// Its firmware instead of its own.
+    /// Firmware that replaces the VM's own firmware.
     pub firmware: Option<Firmware>,
-    /// Its network cards, where the source describes none.
+    /// Network cards, for a source that describes none.
     pub nics: Option<Vec<SourceNic>>,
 }

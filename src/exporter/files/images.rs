@@ -14,18 +14,18 @@ use crate::model::{
     Firmware, GuestOs, Origin, OsFamily, PowerState, SourceDisk, SourceNic, SourceVm,
 };
 
-/// Memory unless told otherwise, in MiB.
+/// Default memory size, in MiB.
 const MEMORY_MIB: u64 = 2048;
 
-/// The format of an image: what the user says, else what its name does. It is never guessed from
-/// the bytes, which are the guest's own: where they say otherwise than the name, the user decides
+/// The format of an image, by `--format` or else by the file's name. The format is never guessed
+/// from the bytes, which the guest controls. If content and name disagree, the user decides
 /// ([`check`]).
 pub(super) fn format(path: &Path, choice: &FileChoice) -> Option<DiskFormat> {
     let extension = path.extension().map(|text| text.to_string_lossy().into_owned());
     choice.format.or_else(|| format_by_extension(&extension?))
 }
 
-/// Refuses an image whose content is not what its name says. Blocks.
+/// Rejects an image whose content does not match its name. Blocks.
 fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
     let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     match image::kind(file, told).map_err(failed)? {
@@ -36,7 +36,7 @@ fn check(path: &Path, file: &File, told: DiskFormat) -> Result<(), Error> {
     }
 }
 
-/// The VM whose disks are these images, the first of them the boot disk. Blocks.
+/// The VM whose disks are these images, the boot disk first. Blocks.
 ///
 /// # Errors
 /// [`Error::Unusable`], [`Error::File`].
@@ -65,7 +65,7 @@ pub(super) fn describe(paths: &[PathBuf], choice: &FileChoice) -> Result<Describ
     Ok(machine(stem.to_string_lossy().into_owned(), disks, wanted, choice))
 }
 
-/// A disk of a VM that nothing describes; of its size, and VMware's UUID of it.
+/// A disk of a VM without a description, with its capacity in bytes and VMware's UUID.
 pub(super) fn disk(label: String, index: usize, capacity: u64, uuid: Option<String>) -> SourceDisk {
     let disk = SourceDisk {
         id: DiskId::from_index(index),
@@ -81,7 +81,7 @@ pub(super) fn disk(label: String, index: usize, capacity: u64, uuid: Option<Stri
     disk.at(index)
 }
 
-/// A VM that nothing but its disks describes.
+/// A VM that only its disks describe.
 pub(super) fn machine(
     name: String,
     disks: Vec<SourceDisk>,
@@ -105,7 +105,7 @@ pub(super) fn machine(
         cdroms: 0,
         board: Board::default(),
         origin: Origin::default(),
-        // The first image that is named is the boot disk.
+        // The first image is the boot disk.
         assumed: Assumed { firmware: true, boot_disk: false },
         guest: GuestOs {
             id: String::new(),
@@ -114,7 +114,7 @@ pub(super) fn machine(
             network: None,
         },
         disks,
-        // A computer without a network is not what an image stands for.
+        // Default to one network card: almost every VM needs a network.
         nics: choice.nics.clone().unwrap_or_else(|| vec![SourceNic::at(0)]),
         facts: None,
     };

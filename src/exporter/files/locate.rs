@@ -1,4 +1,4 @@
-//! What a path means.
+//! Detects what is at a path: an archive, a descriptor, a directory or images.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use super::{below, images};
 use crate::exporter::Error;
 use crate::model::{Stage, Warning, WarningCode, revision};
 
-/// How many of several VMs are named.
+/// Maximum number of VMs that an error names.
 const MOST_NAMED: usize = 12;
 
-/// Where a VM lies.
+/// Location of a VM.
 pub(super) enum VmLocation {
     Archive(Store),
     Ovf(PathBuf),
@@ -21,7 +21,8 @@ pub(super) enum VmLocation {
 }
 
 impl VmLocation {
-    /// The files that describe the VM. A folder is none: whatever comes into it would change it.
+    /// The files that describe the VM, without directories: any new file in a directory would
+    /// change the revision.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         match self {
             Self::Archive(store) => vec![store.path().to_owned()],
@@ -36,7 +37,7 @@ impl VmLocation {
     }
 }
 
-/// The settings with paths from the root on: what lies beside a file is named by its folder.
+/// Makes the paths absolute: sibling files are found by the directory.
 ///
 /// # Errors
 /// [`Error::Unusable`] when a path is empty.
@@ -47,10 +48,10 @@ pub(super) fn absolute(mut settings: FileSettings) -> Result<FileSettings, Error
     Ok(settings)
 }
 
-/// Finds out what lies at the paths of the settings. Blocks.
+/// Detects the kind of VM at the paths of the settings. Blocks.
 ///
 /// # Errors
-/// [`Error::Unusable`] when it is nothing that a VM can be taken from, or more than one thing.
+/// [`Error::Unusable`] when the paths contain no VM or more than one.
 pub(super) fn locate(settings: &FileSettings) -> Result<(VmLocation, Option<Warning>), Error> {
     let Some(path) = settings.paths.first() else {
         return Err(unusable(Path::new(""), "no file is named"));
@@ -86,7 +87,7 @@ pub(super) fn locate(settings: &FileSettings) -> Result<(VmLocation, Option<Warn
     Ok((of_file(&found, settings)?, Some(warning)))
 }
 
-/// What the file at a path is.
+/// The kind of the file at a path.
 fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<VmLocation, Error> {
     let failed = |source| Error::File { action: "opening", path: path.clone(), source };
     let is_ova = has_extension(path, "ova");
@@ -107,7 +108,8 @@ fn of_file(path: &PathBuf, settings: &FileSettings) -> Result<VmLocation, Error>
     }
 }
 
-/// Whether something is a file or a folder. Reading from others may wait without end, or never end.
+/// Rejects other paths than files and directories. Reading from a device or a pipe may block or
+/// never end.
 fn check_kind(path: &Path) -> Result<(), Error> {
     let failed = |source| Error::File { action: "opening", path: path.to_owned(), source };
     let kind = std::fs::metadata(path).map_err(failed)?.file_type();
@@ -117,7 +119,7 @@ fn check_kind(path: &Path) -> Result<(), Error> {
     Err(unusable(path, "it is not an ordinary file; copy the content of a device into one first"))
 }
 
-/// The one package or VM of a folder, if there is any.
+/// The only package or VM of a directory, if there is one.
 fn in_folder(folder: &Path) -> Result<Option<VmLocation>, Error> {
     let files = files_in(folder)?;
     let of = |kind| -> Vec<_> { files.iter().filter(|path| has_extension(path, kind)).collect() };
@@ -130,7 +132,7 @@ fn in_folder(folder: &Path) -> Result<Option<VmLocation>, Error> {
     }
 }
 
-/// There are several of what there should be one.
+/// Error: several candidates where one is expected.
 pub(super) fn several_of(what: &str, folder: &Path, several: &[&PathBuf]) -> Error {
     let names = several.iter().map(|path| path.strip_prefix(folder).unwrap_or(path));
     let mut names: Vec<_> = names.take(MOST_NAMED).map(|name| name.display().to_string()).collect();
@@ -141,12 +143,12 @@ pub(super) fn several_of(what: &str, folder: &Path, several: &[&PathBuf]) -> Err
     unusable(folder, &format!("there are several {what} in it: name one of them: {names}"))
 }
 
-/// What tells whether files have changed: their lengths and times. Blocks.
+/// Fingerprint that detects changes of files: their lengths and times. Blocks.
 pub(super) fn revision(paths: &[PathBuf]) -> Result<String, Error> {
     use std::os::unix::fs::MetadataExt;
     let state = |path: &PathBuf| match std::fs::metadata(path) {
         Ok(found) => Ok(format!("{}@{}.{}", found.len(), found.mtime(), found.mtime_nsec())),
-        // A file that is missing is refused where it is needed.
+        // A missing file is rejected later, where it is needed.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok("-".to_owned()),
         Err(source) => Err(Error::File { action: "inspecting", path: path.clone(), source }),
     };

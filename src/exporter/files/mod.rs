@@ -1,9 +1,9 @@
-//! VMs that lie in files: OVA and OVF packages, VMX folders, bare disk images.
+//! VMs in files: OVA and OVF packages, VMX directories, bare disk images.
 //!
-//! Whatever comes from a file is foreign: names in it are looked up, never created; an image that
-//! names other files of this machine is refused before any tool opens it; nothing is longer than
-//! it may be. Images that are whole as they are stay where they are, and only their sums are made;
-//! packed ones are taken out of their archive in one pass.
+//! All content of the files is foreign. Names in it are looked up, never created. An image that
+//! names other files of this machine is rejected before any tool opens it. All lengths are bounded.
+//! Unpacked images are used in place, and only their checksums are computed. Packed images are
+//! extracted from their archive in one pass.
 
 mod below;
 mod bound;
@@ -48,14 +48,14 @@ use locate::VmLocation;
 use ovf_package::OvfPackage;
 use vm_files::{DescribedVm, Nvram};
 
-/// A source that lies in files.
+/// A source in files.
 #[derive(Debug, Clone)]
 pub struct Files {
     settings: Arc<FileSettings>,
     found: Arc<FoundSource>,
-    /// That it lies deeper than the user said.
+    /// Warning that the VM was found below the path that the user passed.
     told: Option<Warning>,
-    /// Differs when the files have changed.
+    /// Fingerprint that differs when the files have changed.
     revision: String,
 }
 
@@ -66,7 +66,7 @@ enum FoundSource {
 }
 
 impl FoundSource {
-    /// The VM that is meant, and where its disks are. Blocks.
+    /// The selected VM, with the location of its disks. Blocks.
     fn describe(&self, settings: &FileSettings) -> Result<DescribedVm, Error> {
         match self {
             Self::Package(package) => package.describe(&settings.choice),
@@ -82,10 +82,10 @@ impl FoundSource {
 }
 
 impl Files {
-    /// Looks at what lies there, and reads what describes it.
+    /// Detects the kind of VM at the paths, and reads its description.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when no VM can be taken from there, [`Error::WrongSum`],
+    /// [`Error::Unusable`] when the paths contain no VM that can be exported, [`Error::WrongSum`],
     /// [`Error::File`].
     pub async fn open(settings: FileSettings) -> Result<Self, Error> {
         let settings = Arc::new(locate::absolute(settings)?);
@@ -123,7 +123,7 @@ impl Files {
         .await
     }
 
-    /// The VMs that lie there.
+    /// All VMs in the files; a package may contain several.
     pub fn list(&self) -> Vec<VmSummary> {
         match &*self.found {
             FoundSource::Package(package) => {
@@ -133,11 +133,10 @@ impl Files {
         }
     }
 
-    /// Everything about the VM.
+    /// All facts about the VM.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it cannot be told which one is meant, or a disk of it cannot be
-    /// had.
+    /// [`Error::Unusable`] when the VM is ambiguous, or a disk cannot be read.
     pub async fn inspect(&self) -> Result<Inspected, Error> {
         let described = self.described().await?;
         let own = described.vm.nics.len();
@@ -158,11 +157,11 @@ impl Files {
         })
     }
 
-    /// Reads all files that the package has sums of, and compares both. Returns how many there
-    /// were; nothing where there are no sums, or they are passed over.
+    /// Verifies all files of the package that have a checksum. Returns their number; `None` if
+    /// there are no checksums, or they are ignored.
     ///
     /// # Errors
-    /// [`Error::WrongSum`] for the first one that differs; [`Error::Unusable`], [`Error::File`],
+    /// [`Error::WrongSum`] for the first file that differs; [`Error::Unusable`], [`Error::File`],
     /// [`Error::Cancelled`].
     pub async fn check_sums(
         &self,
@@ -177,12 +176,12 @@ impl Files {
         .await
     }
 
-    /// Takes all disks of `vm` into the request's folder, but for those that are whole where they
-    /// are: of these the sums are made.
+    /// Extracts all disks of `vm` into the request's directory. Unpacked images are used in place:
+    /// only their checksums are computed.
     ///
     /// # Errors
-    /// [`Error::Exists`] before anything begins; [`Error::Unusable`] for what is damaged or odd;
-    /// [`Error::WrongSum`]; [`Error::Cancelled`]. No file of this run stays then.
+    /// [`Error::Exists`] before any file is written; [`Error::Unusable`] for damaged or invalid
+    /// files; [`Error::WrongSum`]; [`Error::Cancelled`]. All files of this run are removed then.
     pub async fn export(
         &self,
         vm: &SourceVm,
@@ -215,7 +214,7 @@ impl Files {
             };
             extracted(&taking, vm, told)
         });
-        // The note belongs to the caller, and the work to a thread that it may not go to.
+        // The callback belongs to the caller and cannot be sent to the thread that does the work.
         let noting = async {
             while let Some(disk) = tellings.recv().await {
                 FinishedDisk::report(&disk, request.note).await;
@@ -238,7 +237,7 @@ impl Files {
         .await
     }
 
-    /// The VM as the user wants it.
+    /// The VM with the user's overrides.
     fn vm(&self, described: &DescribedVm) -> SourceVm {
         let choice = &self.settings.choice;
         let mut vm = self.identified(described.vm.clone());
@@ -259,7 +258,7 @@ impl Files {
         vm
     }
 
-    /// With an id that tells it from every other: where it lies.
+    /// Sets a unique id: the path of the VM, with the VM's id in the package.
     fn identified(&self, mut vm: SourceVm) -> SourceVm {
         let path = self.settings.path();
         let within = if vm.id.is_empty() { String::new() } else { format!("#{}", vm.id) };
@@ -268,7 +267,7 @@ impl Files {
     }
 }
 
-/// Takes the disks of `vm` out, and returns the VM as its images show it. Blocks.
+/// Extracts the disks of `vm`, and returns the VM with the facts from its images. Blocks.
 fn extracted(
     extraction: &Extraction<'_>,
     mut vm: SourceVm,
@@ -304,7 +303,7 @@ fn extracted(
     })
 }
 
-/// Disks whose images have another size than their description says.
+/// Warnings about disks whose image size differs from the description.
 fn capacities(vm: &SourceVm, disks: &[ExportedDisk]) -> Vec<Warning> {
     let differs = |(disk, described): (&ExportedDisk, &SourceDisk)| {
         let differs = described.capacity.0 != 0 && described.capacity != disk.capacity;
@@ -320,8 +319,8 @@ fn capacities(vm: &SourceVm, disks: &[ExportedDisk]) -> Vec<Warning> {
     disks.iter().zip(&vm.disks).filter_map(differs).collect()
 }
 
-/// Writes the firmware's variables to `directory`, from the package or from the file beside it;
-/// what they hold that no domain gets is a warning.
+/// Writes the firmware's variables to `directory`, from the package or from a separate file. Warns
+/// of variables that the domain will not get.
 fn written_nvram(
     described: &DescribedVm,
     packed: Option<Vec<u8>>,
@@ -335,7 +334,7 @@ fn written_nvram(
     Ok(Some((nvram::write(directory, &content)?, nvram::lost(&content))))
 }
 
-/// Doors for `make fuzz`.
+/// Entry points for `make fuzz`.
 #[cfg(fuzzing)]
 pub(super) mod fuzzing {
     use std::io::Read;
@@ -346,7 +345,7 @@ pub(super) mod fuzzing {
     use super::tar::Tar;
     use crate::budget::{Going, Watched};
 
-    /// Walks an archive and reads all of it.
+    /// Reads all members of an archive.
     pub(in crate::exporter) fn archive(bytes: &[u8]) {
         let mut tar = Tar::new(Watched::new(bytes, &Going::default()));
         while let Ok(Some(_)) = tar.next() {
@@ -356,7 +355,7 @@ pub(super) mod fuzzing {
         }
     }
 
-    /// Looks into a package, and for the disks of each of its VMs.
+    /// Reads a package, and locates the disks of each of its VMs.
     pub(in crate::exporter) fn package(path: &Path) {
         let Ok(Some(store)) = Store::archive(path) else { return };
         for ignore in [true, false] {
@@ -367,13 +366,11 @@ pub(super) mod fuzzing {
         }
     }
 
-    /// Reads a descriptor.
     pub(in crate::exporter) fn ovf(text: &str) {
         super::ovf::read(text).ok();
         super::sums::Sums::read(text).ok();
     }
 
-    /// Reads a VMX.
     pub(in crate::exporter) fn vmx(text: &str) {
         super::vmx::fuzz(text);
     }

@@ -1,5 +1,5 @@
-//! Where the bytes of one packed disk go: inflated if need be, bounded, and in one pass into a file
-//! that is as they are, summed and followed, or into the image that they become.
+//! Writes the bytes of one packed disk in one pass: decompresses them if necessary, limits their
+//! size, and either stores and verifies them unchanged or converts them to an image.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,7 +18,6 @@ use crate::image::vmdk::SECTOR;
 use crate::image::{self, DirectFile};
 use crate::model::{DiskFormat, Sha256Digest};
 
-/// A packed disk in the making.
 pub(super) enum UnpackedDisk {
     Plain(Box<GrowingFile>),
     Gzip(Box<MultiGzDecoder<GrowingFile>>),
@@ -33,7 +32,7 @@ impl UnpackedDisk {
         }
     }
 
-    /// Ends it. [`GrowingFile::finish`] tells the errors.
+    /// Finishes the disk, with the errors of [`GrowingFile::finish`].
     pub(super) fn finish(self) -> io::Result<WrittenDisk> {
         match self {
             Self::Plain(sink) => sink.finish(),
@@ -55,45 +54,43 @@ impl Write for UnpackedDisk {
     }
 }
 
-/// What is to come.
+/// Parameters of a disk that will be written.
 pub(super) struct Incoming {
     pub(super) format: DiskFormat,
-    /// How long the disk may become.
+    /// Size limit of the disk.
     pub(super) bound: Bound,
-    /// Length of what lies at the source, in bytes, as far as that is known; else 0.
+    /// Length of the disk's file at the source, in bytes; 0 if unknown.
     pub(super) length: u64,
-    /// Whether a file that is as the disk comes is to be summed here.
+    /// Whether to compute the checksum of an unchanged file here.
     pub(super) sum: bool,
-    /// What the disk becomes, if it can.
+    /// Conversion of the disk, if its format allows it.
     pub(super) rewrite: Option<Rewrite>,
-    /// Folder for what is needed until the end.
+    /// Directory for temporary files.
     pub(super) scratch: PathBuf,
 }
 
-/// A disk that has come to its end.
 pub(super) enum WrittenDisk {
-    /// A file that is as the disk came.
+    /// A file with the bytes of the source.
     Kept(KeptFile),
-    /// The image that the disk became.
+    /// The image that the disk was converted to.
     Rewritten(Rewritten),
 }
 
-/// What is known of a file that is as the disk came.
+/// Facts about a file with the bytes of the source.
 pub(super) struct KeptFile {
     pub(super) bytes: u64,
-    /// Its sum, if that was made here.
+    /// SHA-256 checksum, if it was computed here.
     pub(super) sum: Option<Sha256Digest>,
-    /// Hash of the content of the disk, where its format shows it to one who reads from front to
-    /// back.
+    /// Hash of the disk's content, if its format allows a sequential reader to compute it.
     pub(super) content: Option<Sha256Digest>,
 }
 
-/// A disk that is to be converted while it is read, and cannot be. Why, as a clause.
+/// A disk that has to be converted while it is read, and cannot be: the reason, as a clause.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct NotStreamable(pub(super) String);
 
-/// A file that grows, and what is known of it.
+/// A file being written, and its state.
 pub(super) struct GrowingFile {
     incoming: Incoming,
     bytes: u64,
@@ -101,7 +98,7 @@ pub(super) struct GrowingFile {
 }
 
 enum SinkOutput {
-    /// The first sector, which decides, is not there yet.
+    /// The first sector, which decides, is not complete yet.
     Begin(File, Vec<u8>),
     Kept(Box<UnchangedFile>),
     Rewriting(Box<Rewriting>),
@@ -110,7 +107,7 @@ enum SinkOutput {
 }
 
 impl GrowingFile {
-    /// A disk into `file`, which is empty. Nothing is started before its first byte is there.
+    /// Writes a disk to `file`, which is empty. Nothing is started before the first byte arrives.
     pub(super) fn new(file: File, incoming: Incoming) -> Self {
         let out = match incoming.rewrite {
             Some(_) => SinkOutput::Begin(file, Vec::new()),
@@ -119,13 +116,14 @@ impl GrowingFile {
         Self { incoming, bytes: 0, out }
     }
 
-    /// Makes it last.
+    /// Finishes and syncs the file.
     ///
     /// # Errors
-    /// What the system said, or [`io::ErrorKind::InvalidData`] with what is wrong with the disk.
+    /// Errors of the operating system, or [`io::ErrorKind::InvalidData`] with what is wrong with
+    /// the disk.
     fn finish(mut self) -> io::Result<WrittenDisk> {
         if let SinkOutput::Begin(file, head) = self.out {
-            // Too short for any disk, as it says itself.
+            // Too short for any disk; the check of the file rejects it.
             let mut kept = UnchangedFile::new(file, &self.incoming);
             kept.push(&head)?;
             self.out = SinkOutput::Kept(Box::new(kept));
@@ -143,7 +141,7 @@ impl GrowingFile {
         }
     }
 
-    /// Gathers the first sector; what of `bytes` comes after it stays.
+    /// Collects the first sector; returns the part of `bytes` after it.
     fn begin<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
         let SinkOutput::Begin(_, head) = &mut self.out else { return Ok(bytes) };
         let needed = if self.incoming.format == DiskFormat::Vmdk { SECTOR as usize } else { 0 };
@@ -205,10 +203,10 @@ impl Write for GrowingFile {
     }
 }
 
-/// A file that is as the disk comes.
+/// A file with the bytes of the source.
 struct UnchangedFile {
     out: DirectFile,
-    /// None where what comes in is summed already.
+    /// `None` if the input is already hashed elsewhere.
     digests: Option<Digests>,
     follower: StreamCheck,
 }
@@ -239,7 +237,7 @@ impl UnchangedFile {
     }
 }
 
-/// The error of a rewrite as one of reading the disk, or of writing the image.
+/// Maps the error of a conversion to an error of reading the disk, or of writing the image.
 fn broken(error: image::Error) -> io::Error {
     match error {
         image::Error::Write(error) => error,
@@ -247,7 +245,7 @@ fn broken(error: image::Error) -> io::Error {
         image::Error::Early { reached, .. } => {
             invalid(format!("it is cut off: it ends at byte {reached} of the disk"))
         }
-        // Another program may make something of what we do not.
+        // Other programs may be able to read a disk that this one cannot.
         other => invalid(NotStreamable(other.to_string())),
     }
 }

@@ -1,5 +1,5 @@
-//! Where the files of an OVF package lie: a folder, a tar archive (plain, gzip, xz) or a zip. An
-//! archive is only ever read: nothing is unpacked by the names it gives.
+//! Stores of the files of an OVF package: a directory, a tar archive (plain, gzip, xz) or a zip.
+//! Archives are only read: nothing is unpacked under the names in them.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -17,17 +17,16 @@ use crate::budget::{Going, Watched, is_stop};
 use crate::exporter::Error;
 use crate::image::Flaw;
 
-/// Most members of an archive.
+/// Maximum number of members of an archive.
 const MOST_MEMBERS: usize = 10_000;
-/// Memory that an xz stream may ask for, in bytes: `xz -9` makes streams that need 65 MiB.
+/// Maximum memory of an xz stream, in bytes: streams of `xz -9` need 65 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// Bytes at the end of an xz file that are looked at.
+/// Bytes at the end of an xz file that are inspected.
 const MOST_XZ_PADDING: u64 = 64 << 10;
-/// What helps where an archive is not complete.
+/// Remedy for a truncated archive.
 const COPY_AGAIN: &str = "download or copy it again";
 
-/// A folder or an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Store {
     Folder(PathBuf),
@@ -37,19 +36,17 @@ pub(super) enum Store {
     Zip(PathBuf),
 }
 
-/// A file of a store.
 pub(super) struct Member<'a> {
     /// Path inside the store, without a leading `./`.
     pub(super) name: String,
-    /// Its bytes.
     pub(super) content: &'a mut dyn Read,
 }
 
-/// What is done with each member.
+/// Callback for each member.
 pub(super) type Visit<'a> = &'a mut dyn FnMut(Member<'_>) -> Result<ControlFlow<()>, Error>;
 
 impl Store {
-    /// The archive in a file, known by its first bytes; nothing for another file.
+    /// The archive in a file, detected by its magic number; `None` for another file.
     pub(super) fn archive(path: &Path) -> io::Result<Option<Self>> {
         let mut start = Vec::new();
         File::open(path)?.take(512).read_to_end(&mut start)?;
@@ -63,7 +60,7 @@ impl Store {
         })
     }
 
-    /// The folder or file itself.
+    /// Path of the directory or archive.
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::Folder(path)
@@ -74,17 +71,17 @@ impl Store {
         }
     }
 
-    /// Whether members can only be had by reading all that come before.
+    /// Whether a member can only be read after all members before it.
     pub(super) fn is_stream(&self) -> bool {
         matches!(self, Self::TarGz(_) | Self::TarXz(_))
     }
 
-    /// Visits the members of an archive in their order, until the visitor has enough. `wanted`
-    /// says by name and size which ones; those must be ordinary files, each there once. Blocks, and
-    /// cannot be ended: for a look that nobody needs to wait for to its end.
+    /// Visits the members of an archive in their order, until the visitor stops. `wanted` selects
+    /// them by name and size; selected members must be ordinary files with unique names. Blocks and
+    /// cannot be cancelled: only for short reads.
     ///
     /// # Errors
-    /// [`Error::Unusable`] for an archive that is damaged or odd; [`Error::File`].
+    /// [`Error::Unusable`] for an archive that is damaged or invalid; [`Error::File`].
     pub(super) fn each(
         &self,
         wanted: &dyn Fn(&str, u64) -> bool,
@@ -93,7 +90,7 @@ impl Store {
         self.each_until(&Going::default(), wanted, visit)
     }
 
-    /// The same, as long as it may go on.
+    /// As [`Store::each`], with cancellation.
     ///
     /// # Errors
     /// As those of [`Store::each`]; [`Error::Cancelled`].
@@ -173,7 +170,7 @@ impl Store {
         visit: Visit<'_>,
     ) -> Result<(), Error> {
         let failed = |error: ZipError| match error {
-            // The list of its members is the last thing in it.
+            // The list of members is at the end of the file.
             ZipError::InvalidArchive(why) => {
                 self.unusable(format!("it is not a complete zip archive ({why}): {COPY_AGAIN}"))
             }
@@ -185,7 +182,7 @@ impl Store {
         }
         for index in 0..archive.len() {
             let mut found = archive.by_index(index).map_err(failed)?;
-            // Old tools of Windows write names as its paths are.
+            // Old Windows tools write names with `\`.
             let name = plain(&found.name().replace('\\', "/"));
             if !wanted(&name, found.size()) {
                 continue;
@@ -200,22 +197,22 @@ impl Store {
         Ok(())
     }
 
-    /// It has not got what its descriptor names.
+    /// Error: the store lacks a file that its descriptor names.
     pub(super) fn lacks(&self, name: &str) -> Error {
         self.unusable(format!("'{name}', which its OVF names, is not in it"))
     }
 
-    /// What is wrong with it, in words.
+    /// Error: the store is unusable, with the reason.
     pub(super) fn unusable(&self, reason: impl Into<Flaw>) -> Error {
         Error::Unusable { path: self.path().to_owned(), reason: reason.into() }
     }
 
-    /// It ends before what is in it does.
+    /// Error: the archive is truncated.
     fn cut_off(&self) -> Error {
         self.unusable(format!("the archive is cut off or damaged: {COPY_AGAIN}"))
     }
 
-    /// Its members could not be read.
+    /// Error: reading the members failed.
     fn damaged(&self, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => self.cut_off(),
@@ -223,12 +220,12 @@ impl Store {
         }
     }
 
-    /// What is wrong with its sums, in words.
+    /// Error: the checksums cannot be verified, with the reason.
     pub(super) fn bad_sums(&self, reason: impl Into<String>) -> Error {
         Error::Sums { path: self.path().to_owned(), reason: reason.into() }
     }
 
-    /// It could not be read.
+    /// Error: reading the store failed.
     pub(super) fn failed(&self, source: io::Error) -> Error {
         if is_stop(&source) {
             return Error::Cancelled;
@@ -237,12 +234,12 @@ impl Store {
     }
 }
 
-/// A member's name as a reference in the OVF would say it.
+/// A member's name, as a reference in the OVF would spell it.
 pub(super) fn plain(name: &str) -> String {
     name.trim_start_matches("./").to_owned()
 }
 
-/// An archive that lies open, where what nobody wants is passed over without reading it.
+/// An archive file that is open, in which unneeded members are skipped by seeking.
 struct Seekable {
     reader: BufReader<File>,
     position: u64,
@@ -267,7 +264,7 @@ impl Read for Seekable {
 impl Skip for Seekable {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let end = self.position.saturating_add(bytes);
-        // Some writers leave out what fills the last block.
+        // Some writers omit the padding of the last block.
         if end > self.length.next_multiple_of(BLOCK) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -276,8 +273,8 @@ impl Skip for Seekable {
     }
 }
 
-/// Whether a file ends as xz files do (The .xz File Format 1.2.1, 2.1.2.4 and 2.2): with the magic
-/// bytes of a stream's footer, and perhaps zeros. The file is at its start afterwards.
+/// Whether a file ends like an xz file (The .xz File Format 1.2.1, 2.1.2.4 and 2.2): with the magic
+/// bytes of a stream footer, and possibly zeros. Rewinds the file.
 fn has_xz_end(file: &mut File) -> io::Result<bool> {
     const MAGIC: &[u8] = b"YZ";
     let length = file.metadata()?.len();
@@ -286,6 +283,6 @@ fn has_xz_end(file: &mut File) -> io::Result<bool> {
     file.by_ref().take(MOST_XZ_PADDING).read_to_end(&mut end)?;
     file.rewind()?;
     let last = end.iter().rposition(|byte| *byte != 0);
-    // Longer padding than anybody writes is left to the decoder.
+    // Longer padding is left to the decoder.
     Ok(last.is_none_or(|last| end[..=last].ends_with(MAGIC)))
 }

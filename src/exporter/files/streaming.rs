@@ -1,5 +1,5 @@
-//! Which packed disks are converted while they are read. A streamOptimized VMDK and a raw disk can
-//! be, since both are read from front to back.
+//! Decides which packed disks are converted while they are read: streamOptimized VMDKs and raw
+//! disks, since both are read sequentially.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -20,13 +20,13 @@ const ODD_GRAINS: &str = "its grains are neither of 64 KiB nor of a small multip
 const ODD_FRONT: &str = "what stands in front of its grains is too long";
 const IN_PLACE: &str = "it lies there as it is, and is converted from there";
 const SPLIT: &str = "it is put together of several files";
-/// Of disks whose conversion nobody asked for.
+/// Reason for disks whose conversion was not requested.
 pub(super) const NOT_ASKED: &str = "it is not to be converted";
 
-/// The header of a VMDK that can be converted while it is read, by its first sector.
+/// The header of a VMDK that can be converted while it is read, from its first sector.
 ///
 /// # Errors
-/// Why it cannot, as a clause.
+/// Reason why the VMDK cannot be converted, as a clause.
 pub(super) fn header(sector: &[u8]) -> Result<Header, &'static str> {
     let header = Header::read(sector).map_err(|_| NO_STREAM)?;
     match header {
@@ -37,8 +37,8 @@ pub(super) fn header(sector: &[u8]) -> Result<Header, &'static str> {
 }
 
 impl DescribedVm {
-    /// Decides for each disk whether it is converted while it is read, as far as that is seen
-    /// without reading the whole archive. Blocks.
+    /// Decides for each disk whether it is converted while it is read, as far as this is known
+    /// without reading the entire archive. Blocks.
     ///
     /// # Errors
     /// [`Error::Unusable`], [`Error::File`].
@@ -68,8 +68,8 @@ impl DescribedVm {
     }
 }
 
-/// The first sectors of packed VMDKs by the names of their first members, where these can be read
-/// without all that comes before.
+/// First sectors of packed VMDKs by the names of their first members, if these are directly
+/// readable.
 fn heads(store: &Store, disks: &[WantedDisk]) -> Result<HashMap<String, Vec<u8>>, Error> {
     let mut heads = HashMap::new();
     if store.is_stream() {
@@ -98,7 +98,7 @@ fn heads(store: &Store, disks: &[WantedDisk]) -> Result<HashMap<String, Vec<u8>>
     Ok(heads)
 }
 
-/// The first sector of a disk; none where reading fails, which is reported once the disk is read.
+/// The first sector of a disk. `None` where reading fails, which is reported when the disk is read.
 fn head(content: &mut dyn Read, gzip: bool) -> Option<Vec<u8>> {
     let mut head = Vec::new();
     let read = if gzip {

@@ -1,5 +1,5 @@
-//! The sums of an OVF package: its `.mf` file (DSP0243 2.1.1, section 6.4), as strictly as its
-//! meaning asks and as leniently as its spellings do.
+//! Checksums of an OVF package: its `.mf` file (DSP0243 2.1.1, section 6.4). The checksums are
+//! enforced strictly, and spellings are parsed leniently.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read};
@@ -13,18 +13,18 @@ use super::store::plain;
 use crate::image::AlignedBuffer;
 use crate::model::Sha256Digest;
 
-/// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in either case; OpenSSL 3 writes `SHA2-256`.
+/// `SHA256(disk.vmdk)= 0123…`, with or without spaces, in any case; OpenSSL 3 writes `SHA2-256`.
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"(?i)^SHA(?:2?[-_ ])?(1|256|384|512)\s*\(\s*(.+?)\s*\)\s*=\s*([0-9a-f]+)$";
     Regex::new(pattern).expect("a pattern")
 });
-/// `0123…  disk.vmdk`, as `sha256sum` writes it: the length of the sum tells how it was made.
+/// `0123…  disk.vmdk`, as `sha256sum` writes it: the length of the checksum gives the algorithm.
 static SUM_FIRST: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)^([0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})\s+\*?(.+)$")
         .expect("a pattern")
 });
 
-/// What sums are made of.
+/// Hash algorithm of a checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Sha1,
@@ -34,7 +34,7 @@ pub(super) enum Algorithm {
 }
 
 impl Algorithm {
-    /// As the file writes it.
+    /// Name of the algorithm in a `.mf` file.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sha1 => "SHA1",
@@ -45,24 +45,24 @@ impl Algorithm {
     }
 }
 
-/// A sum, in lower-case hexadecimal, and how it is made.
+/// A checksum with its algorithm, in lower-case hexadecimal.
 pub(super) type FileSum = (Algorithm, String);
 
-/// The sums that a package gives of its files. A file has several where it is named several times,
-/// and all of them count.
+/// The checksums in a package. A file that is named several times has several checksums, all of
+/// which are verified.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Sums {
-    /// By the names as they stand there.
+    /// Checksums by the names as written.
     told: HashMap<String, Vec<FileSum>>,
-    /// By what these names mean as references.
+    /// Checksums by the percent-decoded names.
     decoded: HashMap<String, Vec<FileSum>>,
 }
 
 impl Sums {
-    /// Reads a `.mf` file; an empty one says nothing.
+    /// Reads a `.mf` file, which may be empty.
     ///
     /// # Errors
-    /// The line that makes no sense.
+    /// The first invalid line.
     pub(super) fn read(text: &str) -> Result<Self, String> {
         let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
         let mut sums = Self::default();
@@ -77,7 +77,7 @@ impl Sums {
         Ok(sums)
     }
 
-    /// Takes over the sums of another file, of what it alone names.
+    /// Adds the checksums of another file, for names that this file lacks.
     pub(super) fn add(&mut self, other: Self) {
         for (own, other) in [(&mut self.told, other.told), (&mut self.decoded, other.decoded)] {
             for (name, sums) in other {
@@ -86,7 +86,7 @@ impl Sums {
         }
     }
 
-    /// As [`Sums::add`], of all that it names.
+    /// Adds all checksums of another file.
     pub(super) fn join(&mut self, other: Self) {
         for (own, other) in [(&mut self.told, other.told), (&mut self.decoded, other.decoded)] {
             for (name, mut sums) in other {
@@ -95,13 +95,12 @@ impl Sums {
         }
     }
 
-    /// Whether nothing is said.
     pub(super) fn is_empty(&self) -> bool {
         self.told.is_empty()
     }
 
-    /// What the sums of a file should be: its name stands there without the folder `prefix` of the
-    /// package, or with it; at last in another case.
+    /// The expected checksums of a file. The file's name is matched without the package's directory
+    /// `prefix`, then with it, then in any case.
     pub(super) fn of(&self, prefix: &str, name: &str) -> &[FileSum] {
         let short = name.strip_prefix(prefix).unwrap_or(name);
         let known = [(&self.told, short), (&self.told, name), (&self.decoded, short)];
@@ -114,7 +113,7 @@ impl Sums {
     }
 }
 
-/// The name of a file and its sum, of a line in any of the two spellings.
+/// Parses a line in either of the two spellings into a file name and its checksum.
 fn sum(line: &str) -> Option<(String, FileSum)> {
     let (length, name, hex) = match LINE.captures(line) {
         Some(found) => (found[1].to_owned(), found[2].to_owned(), found[3].to_owned()),
@@ -133,7 +132,7 @@ fn sum(line: &str) -> Option<(String, FileSum)> {
     Some((name, (algorithm, hex.to_ascii_lowercase())))
 }
 
-/// Sums of what passes by. SHA-256 is made in any case: it is the one that we record.
+/// Digests that are computed in one pass. SHA-256 is always computed, since the export records it.
 #[derive(Debug, Clone)]
 pub(super) struct Digests {
     sha256: Sha256,
@@ -143,7 +142,7 @@ pub(super) struct Digests {
 }
 
 impl Digests {
-    /// The sum that is recorded, and those to compare with.
+    /// SHA-256, which is recorded, and the algorithms of `sums`.
     pub(super) fn with(sums: &[FileSum]) -> Self {
         let has = |wanted| sums.iter().any(|(algorithm, _)| *algorithm == wanted);
         Self {
@@ -154,7 +153,7 @@ impl Digests {
         }
     }
 
-    /// Those of the standard, for files whose sums come after them.
+    /// The algorithms of the standard, for files whose checksums follow them.
     pub(super) fn all() -> Self {
         let sha1 = Some(sha1::Sha1::new());
         Self { sha256: Sha256::new(), sha1, sha384: None, sha512: Some(Sha512::new()) }
@@ -173,12 +172,12 @@ impl Digests {
         }
     }
 
-    /// The one that is recorded.
+    /// The SHA-256 checksum, which is recorded.
     pub(super) fn recorded(&self) -> Sha256Digest {
         Sha256Digest(self.sha256.clone().finalize().into())
     }
 
-    /// The sum in lower-case hexadecimal; none where it was not made.
+    /// The checksum in lower-case hexadecimal; `None` if it was not computed.
     pub(super) fn hex(&self, algorithm: Algorithm) -> Option<String> {
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match algorithm {
@@ -190,19 +189,19 @@ impl Digests {
     }
 }
 
-/// Blocks on their way to each of the two that take them.
+/// Queued blocks for each of the two threads.
 const UNDER_WAY: usize = 2;
-/// Bytes of a block.
+/// Block size in bytes.
 const BLOCK: usize = 2 << 20;
 
-/// A block, and how much of it was read.
+/// A block, and the number of bytes in it.
 type SumBlock = (Arc<AlignedBuffer>, usize);
 
-/// Reads `from` to its end. Two threads beside it take every block: one makes the sums, which takes
-/// as long as all the rest, the other does `each`.
+/// Reads `from` to its end. Two more threads process every block: one computes the digests, which
+/// takes as long as everything else, the other calls `each`.
 ///
 /// # Errors
-/// What `from` or `each` says.
+/// Errors of `from` or `each`.
 pub(super) fn summed(
     from: &mut dyn Read,
     mut digests: Digests,
@@ -235,10 +234,10 @@ pub(super) fn summed(
     })
 }
 
-/// Reads `from` to its end, or until `take` wants no more.
+/// Reads `from` to its end, or until `take` returns false.
 fn read_all(from: &mut dyn Read, take: impl Fn(SumBlock) -> bool) -> io::Result<()> {
     let new = || Arc::new(AlignedBuffer::new(BLOCK));
-    // Two more than can be elsewhere, so that there is nearly always one to read into.
+    // Two more blocks than can be in use, so that one is nearly always free.
     let mut blocks: Vec<_> = (0..UNDER_WAY + 3).map(|_| new()).collect();
     for turn in 0.. {
         let slot = turn % blocks.len();
@@ -254,7 +253,7 @@ fn read_all(from: &mut dyn Read, take: impl Fn(SumBlock) -> bool) -> io::Result<
     Ok(())
 }
 
-/// Reads until the buffer is full or nothing comes any more.
+/// Reads until the buffer is full or the input ends.
 fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -272,7 +271,7 @@ fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// The one sum of a file.
+    /// The only checksum of a file.
     fn only<'a>(sums: &'a Sums, name: &str) -> Option<(Algorithm, &'a str)> {
         let of = sums.of("", name);
         assert!(of.len() < 2, "{name}");

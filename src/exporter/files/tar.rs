@@ -1,6 +1,6 @@
-//! The members of a tar archive, one after another (POSIX.1-2017, "pax Interchange Format", and GNU
-//! tar's long names). The `tar` crate reads headers; the walk is our own, since the crate takes the
-//! names of members into memory however long they claim to be.
+//! Reads the members of a tar archive one after another (POSIX.1-2017, "pax Interchange Format",
+//! and GNU tar's long names). The `tar` crate only parses headers: its own iterator reads names of
+//! any length into memory.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -8,20 +8,20 @@ use tar::{EntryType, Header, PaxExtensions};
 
 use crate::budget::{Budget, Watched};
 
-/// Bytes of a block.
+/// Block size in bytes.
 pub(super) const BLOCK: u64 = 512;
-/// Longest name or other note about a member, in bytes.
+/// Maximum length of a long name or another extended header, in bytes.
 const LONGEST_NOTE: u64 = 64 * 1024;
-/// Most members and notes about them. Each member may have a long name, a long link and a note of
-/// pax.
+/// Maximum number of members and extended headers. Each member may have a long name, a long link
+/// and a pax header.
 const MOST_HEADERS: u64 = 40_000;
 
-/// A reader that can pass over what nobody wants.
+/// A reader that can skip bytes.
 pub(super) trait Skip: Read {
     fn skip(&mut self, bytes: u64) -> io::Result<()>;
 }
 
-/// A stream passes over bytes by reading them, as long as it may go on: some megabytes of it are a
+/// A stream skips bytes by reading them, until its watch stops it: some megabytes of it may be a
 /// terabyte of zeros.
 impl<R: Read> Skip for Watched<R> {
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
@@ -30,7 +30,7 @@ impl<R: Read> Skip for Watched<R> {
     }
 }
 
-/// An archive, and what is left of its current member.
+/// An archive, and the unread part of its current member.
 pub(super) struct Tar<R> {
     reader: R,
     left: u64,
@@ -40,15 +40,15 @@ pub(super) struct Tar<R> {
     begun: bool,
 }
 
-/// A member. Its bytes are read from the [`Tar`].
+/// A member, whose content is read from the [`Tar`].
 pub(super) struct TarMember {
     pub(super) name: String,
-    /// Bytes.
+    /// Length in bytes.
     pub(super) size: u64,
     pub(super) is_file: bool,
 }
 
-/// What stands before a member and is said of it.
+/// Contents of the extended headers before a member.
 #[derive(Default)]
 struct Notes {
     name: Option<String>,
@@ -61,10 +61,10 @@ impl<R: Skip> Tar<R> {
         Self { reader, left: 0, padding: 0, headers, begun: false }
     }
 
-    /// The next member; none at the end.
+    /// The next member; `None` at the end.
     ///
     /// # Errors
-    /// When the archive is damaged or cut off.
+    /// When the archive is damaged or truncated.
     pub(super) fn next(&mut self) -> io::Result<Option<TarMember>> {
         let mut notes = Notes::default();
         loop {
@@ -73,7 +73,7 @@ impl<R: Skip> Tar<R> {
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else { return Ok(None) };
             let kind = header.entry_type();
-            // A member's length stands in the note before it, if it has one.
+            // An extended header before the member overrides the length.
             let size = match notes.size.filter(|_| !is_note(kind)) {
                 Some(size) => size,
                 None => header.entry_size()?,
@@ -98,7 +98,7 @@ impl<R: Skip> Tar<R> {
         let mut filled = 0;
         while filled < BLOCK as usize {
             match self.reader.read(&mut header.as_mut_bytes()[filled..])? {
-                // Without the blocks that mark its end, as some writers leave it.
+                // Some writers omit the blocks that mark the end.
                 0 if filled == 0 => return Ok(None),
                 0 => return Err(cut_off()),
                 read => filled += read,
@@ -110,7 +110,7 @@ impl<R: Skip> Tar<R> {
         if !is_tar(header.as_bytes()) {
             let wrong = match self.begun {
                 true => "a tar header has a wrong checksum",
-                // An image, perhaps, that somebody compressed.
+                // Possibly a compressed disk image.
                 false => "what is compressed in it is not a tar archive: unpack it first",
             };
             return Err(io::Error::new(ErrorKind::InvalidData, wrong));
@@ -152,7 +152,7 @@ impl Notes {
                     let wrong = || io::Error::new(ErrorKind::InvalidData, "a size makes no sense");
                     self.size = Some(size.filter(|size| *size < u64::MAX / 2).ok_or_else(wrong)?);
                 }
-                // What GNU tar writes of files with holes: their bytes are not simply there.
+                // GNU tar's sparse files: their content is not stored contiguously.
                 key if key.starts_with(b"GNU.sparse") => {
                     let sparse = "it contains a sparse file: pack it without --sparse";
                     return Err(io::Error::new(ErrorKind::InvalidData, sparse));
@@ -164,8 +164,8 @@ impl Notes {
     }
 }
 
-/// Bytes from the end of a member to that of its last block. GNU tar writes sizes of 64 bits, and
-/// the largest of them would be a member of no length.
+/// Bytes from the end of a member to the end of its last block. GNU tar allows sizes of 64 bits, of
+/// which the largest would overflow to a member of length 0.
 fn padding(size: u64) -> io::Result<u64> {
     let end = size.checked_next_multiple_of(BLOCK).filter(|end| i64::try_from(*end).is_ok());
     let wrong = || io::Error::new(ErrorKind::InvalidData, "a size makes no sense");
@@ -182,7 +182,7 @@ fn is_note(kind: EntryType) -> bool {
     )
 }
 
-/// Whether a block is the header of a member: its sum says so.
+/// Whether a block is the header of a member, by its checksum.
 pub(super) fn is_tar(block: &[u8]) -> bool {
     const SUM: std::ops::Range<usize> = 148..156;
     if block.len() < BLOCK as usize {

@@ -1,4 +1,4 @@
-//! A VM that was found in files, and where its disks are.
+//! A VM in files, with the location of its disks.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,84 +12,84 @@ use crate::exporter::{Error, ExpectedMedium, NVRAM, Streaming, uuids};
 use crate::image::{self, Flaw, Split};
 use crate::model::{ByteSize, DiskFormat, DiskId, ExportFile, ExportMethod, SourceVm, Warning};
 
-/// A VM and what an export needs to take it.
+/// A VM, with everything that its export needs.
 #[derive(Debug, Clone)]
 pub(super) struct DescribedVm {
     pub(super) vm: SourceVm,
-    /// Whether the source describes network cards, be it none; a disk image does not.
+    /// Whether the source describes network cards, even if none; a disk image does not.
     pub(super) tells_nics: bool,
     /// In the order of the VM's disks.
     pub(super) disks: Vec<WantedDisk>,
-    /// What lies in its CD-ROM drives.
+    /// Images of the CD-ROM drives.
     pub(super) media: Vec<WantedDisk>,
     pub(super) method: ExportMethod,
-    /// Where packed disks are.
+    /// Store of the packed disks.
     pub(super) store: Option<Store>,
-    /// What the names of members begin with.
+    /// Common prefix of the member names.
     pub(super) prefix: String,
     pub(super) sums: Expected,
-    /// The variables of its firmware, if they lie beside it.
+    /// The firmware's variables, if the source contains them.
     pub(super) nvram: Option<Nvram>,
-    /// What is worth telling of it.
+    /// Warnings about the VM.
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Where the variables of a firmware are.
+/// Location of the firmware's variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Nvram {
     /// In a file of their own.
     Beside(PathBuf),
-    /// In the store, and summed like its disks.
+    /// In the store, with a checksum as the disks have.
     Member(String),
 }
 
-/// A disk, or what lies in a drive.
+/// A disk, or the image of a CD-ROM drive.
 #[derive(Debug, Clone)]
 pub(super) struct WantedDisk {
     pub(super) id: DiskId,
-    /// Of what lies at the source.
+    /// Format at the source.
     pub(super) format: DiskFormat,
-    /// Size that the guest sees, in bytes; 0 when only the image knows.
+    /// Size that the guest sees, in bytes; 0 when only the image contains it.
     pub(super) capacity: u64,
     pub(super) content: DiskBytes,
-    /// Length of what lies at the source, in bytes, if a package tells it.
+    /// Length of the file at the source, in bytes, if a package states it.
     pub(super) stored: Option<u64>,
-    /// Whether it is no disk but what lies in a CD-ROM drive.
+    /// Whether this is the image of a CD-ROM drive.
     pub(super) medium: bool,
-    /// Bytes that an export writes at least of what it keeps as it is, as far as that is known.
+    /// Minimum number of bytes that the export of an unconverted disk writes, if known; else 0.
     pub(super) least: u64,
-    /// Whether it is converted while it is read.
+    /// Whether the disk is converted while it is read.
     pub(super) streaming: Streaming,
 }
 
-/// Where a disk's bytes are.
+/// Location of a disk's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DiskBytes {
-    /// An image that is whole as it is: it stays where it is.
+    /// An unpacked image, which is used in place.
     InPlace(PathBuf),
     /// A VMDK of several files, by its descriptor.
     Split(PathBuf),
-    /// In a store, in one member or in several chunks.
+    /// In a store, as one member or as several chunks.
     Packed { members: Vec<String>, gzip: bool },
     /// A VMDK of several files in an archive, the descriptor first.
     PackedSplit { members: Vec<String> },
-    /// Nothing is on it.
+    /// An empty disk without a file.
     Empty,
 }
 
 impl WantedDisk {
-    /// A disk of that format and capacity.
+    /// A disk of this format and capacity.
     pub(super) fn disk(id: DiskId, format: DiskFormat, capacity: u64, content: DiskBytes) -> Self {
         let (stored, least, streaming) = (None, 0, Streaming::No(NOT_ASKED));
         Self { id, format, capacity, content, stored, medium: false, least, streaming }
     }
 
-    /// What lies in a CD-ROM drive: it is never converted.
+    /// The image of a CD-ROM drive, which is never converted.
     pub(super) fn medium(id: DiskId, content: DiskBytes) -> Self {
         Self { medium: true, ..Self::disk(id, DiskFormat::Raw, 0, content) }
     }
 
-    /// The format in which it is exported, `rewritten` or not.
+    /// The format of the exported disk, `rewritten` or not.
     pub(super) fn exported_format(&self, rewritten: bool) -> DiskFormat {
         match self.content {
             _ if rewritten => DiskFormat::Qcow2,
@@ -100,7 +100,7 @@ impl WantedDisk {
         }
     }
 
-    /// Name of the file that an export makes of it, `rewritten` or not.
+    /// Name of the exported file, `rewritten` or not.
     pub(super) fn file_name(&self, rewritten: bool) -> String {
         match self.medium {
             true => format!("{}.iso", self.id),
@@ -108,8 +108,8 @@ impl WantedDisk {
         }
     }
 
-    /// The file that an export makes of it: none when it stays where it is, and two where its first
-    /// bytes decide what becomes of it.
+    /// The files that an export may create: none for an image that is used in place; two if the
+    /// first bytes of the disk decide its format.
     pub(super) fn exported_files(&self) -> Vec<ExportFile> {
         if matches!(self.content, DiskBytes::InPlace(_)) {
             return Vec::new();
@@ -126,12 +126,12 @@ impl WantedDisk {
         rewritten.iter().map(file).collect()
     }
 
-    /// Whether it is compressed where it lies.
+    /// Whether the disk is compressed at the source.
     pub(super) fn is_compressed(&self) -> bool {
         matches!(self.content, DiskBytes::Packed { gzip: true, .. })
     }
 
-    /// The members of a store that it is in.
+    /// Names of the disk's members in a store.
     pub(super) fn members(&self) -> impl Iterator<Item = &str> {
         let members = match &self.content {
             DiskBytes::Packed { members, .. } | DiskBytes::PackedSplit { members } => {
@@ -144,15 +144,16 @@ impl WantedDisk {
 }
 
 impl DiskBytes {
-    /// The content of the image at an absolute path, after a look whether it stands for itself.
-    /// Blocks, and only reads: who waits for it may leave.
+    /// Inspects the image at an absolute path, and checks that it needs no other files. Blocks;
+    /// read-only, so a caller may stop waiting.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it does not, [`Error::PartOfDisk`], [`Error::File`].
+    /// [`Error::Unusable`] when the image needs other files, [`Error::PartOfDisk`],
+    /// [`Error::File`].
     pub(super) fn of_image(path: &Path, format: DiskFormat) -> Result<Self, Error> {
         let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
         let judged = image::inspect(path, format, &Going::default()).map_err(failed)?;
-        // A part of a VMDK passes for a disk, or for nothing at all.
+        // A part of a VMDK can look like a complete disk, or like no disk at all.
         let may_be_part = judged.as_ref().map_or_else(|flaw| *flaw == Flaw::NoVmdk, |()| true);
         if format == DiskFormat::Vmdk
             && may_be_part
@@ -171,7 +172,8 @@ impl DiskBytes {
 }
 
 impl WantedDisk {
-    /// VMware's UUID of the disk, where its image lies open: what is packed tells it later. Blocks.
+    /// VMware's UUID of the disk, if its image is unpacked; the UUID of a packed disk is known
+    /// after extraction. Blocks.
     pub(super) fn uuid(&self) -> Option<String> {
         match &self.content {
             DiskBytes::InPlace(path) | DiskBytes::Split(path) => uuids::of_image(path, self.format),
@@ -181,12 +183,13 @@ impl WantedDisk {
 }
 
 impl DescribedVm {
-    /// Its disks, and then what lies in its drives.
+    /// The disks, followed by the images of the CD-ROM drives.
     pub(super) fn images(&self) -> impl Iterator<Item = &WantedDisk> {
         self.disks.iter().chain(&self.media)
     }
 
-    /// The files that its disks and its variables are read from, but for an archive as a whole.
+    /// The files that disks and variables are read from. An archive is not included, since its path
+    /// is already known.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         let folder = match &self.store {
             Some(Store::Folder(folder)) => Some(folder),
@@ -196,14 +199,14 @@ impl DescribedVm {
         for disk in self.images() {
             match &disk.content {
                 DiskBytes::InPlace(path) => files.push(path.clone()),
-                // One whose parts cannot be named is refused later, with the reason.
+                // A VMDK whose parts cannot be listed is rejected later, with the reason.
                 DiskBytes::Split(path) => files.extend(Split::files(path).unwrap_or_default()),
                 DiskBytes::Packed { members, .. } => {
                     files.extend(
                         folder.iter().flat_map(|folder| members.iter().map(|m| folder.join(m))),
                     );
                 }
-                // In an archive, which is looked at as a whole.
+                // Read from an archive, whose file the caller adds itself.
                 DiskBytes::PackedSplit { .. } | DiskBytes::Empty => {}
             }
         }
@@ -213,13 +216,13 @@ impl DescribedVm {
         files
     }
 
-    /// The files that an export makes.
+    /// The files that an export may create.
     pub(super) fn makes(&self) -> Vec<ExportFile> {
         let disks = self.images().flat_map(WantedDisk::exported_files);
         disks.chain(self.nvram.iter().map(|_| ExportFile::other(NVRAM))).collect()
     }
 
-    /// What lies in its drives, before it is exported. Blocks for a look at each file.
+    /// Images of the CD-ROM drives, before the export. Blocks while it reads each file's metadata.
     pub(super) fn expected_media(&self) -> Vec<ExpectedMedium> {
         let expected = |medium: &WantedDisk| {
             let in_place = match &medium.content {
@@ -233,14 +236,14 @@ impl DescribedVm {
         self.media.iter().map(expected).collect()
     }
 
-    /// Bytes that an export writes at least, as far as that is known. What a disk comes to that is
-    /// converted while it is read shows itself then.
+    /// Minimum number of bytes that an export writes, if known. The size of a converted disk is
+    /// only known during the export.
     pub(super) fn least(&self) -> u64 {
         let kept = |image: &&WantedDisk| !image.streaming.may();
         self.images().filter(kept).fold(0, |sum, image| sum.saturating_add(image.least))
     }
 
-    /// Whether its disks are converted while they are read. Of one that is empty nothing is read.
+    /// Whether each disk is converted while it is read, without empty disks.
     pub(super) fn streaming(&self) -> Vec<(DiskId, Streaming)> {
         let disks = self.disks.iter().filter(|disk| disk.content != DiskBytes::Empty);
         disks.map(|disk| (disk.id.clone(), disk.streaming)).collect()

@@ -1,5 +1,5 @@
-//! Whether the bytes of a disk that pass by are those of a whole one: a VMDK that is a stream has
-//! no tables that would tell afterwards.
+//! Checks a disk for truncation while it is copied: a stream-optimized VMDK has no tables to check
+//! afterwards.
 
 use std::io::{self, ErrorKind};
 
@@ -7,13 +7,12 @@ use crate::image::content::{ContentHasher, HashedStream};
 use crate::image::vmdk::{Header, InvalidStream, SECTOR, StreamEnd};
 use crate::model::{DiskFormat, Sha256Digest};
 
-/// Follows the bytes of one disk.
 pub(super) struct StreamCheck {
     format: DiskFormat,
-    /// Its first sector, until it is there.
+    /// Bytes of the first sector, until it is complete.
     head: Vec<u8>,
     stream: Option<HashedStream>,
-    /// The content of a raw disk.
+    /// Content hash of a raw disk.
     content: ContentHasher,
 }
 
@@ -22,7 +21,7 @@ impl StreamCheck {
         Self { format, head: Vec::new(), stream: None, content: ContentHasher::default() }
     }
 
-    /// Looks at the next bytes.
+    /// Processes the next bytes.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidData`] with what is wrong with the disk.
@@ -47,7 +46,7 @@ impl StreamCheck {
         }
     }
 
-    /// Looks at the first sector. A VMDK that is text would name other files.
+    /// Checks the first sector. A VMDK that is text would refer to other files.
     fn begin(&mut self) -> io::Result<()> {
         if !self.head.starts_with(b"KDMV") {
             return Err(invalid("it is not a VMDK, or is one that names other files"));
@@ -60,11 +59,11 @@ impl StreamCheck {
         Ok(())
     }
 
-    /// That was all of it; `read_at` reads from its bytes once more. Returns the hash of the
-    /// content, where the format shows it to one who reads from front to back.
+    /// Checks the disk after its last byte; `read_at` reads from its bytes again. Returns the
+    /// content hash, if the format allows a sequential reader to compute it.
     ///
     /// # Errors
-    /// As [`StreamCheck::push`], when it is not whole.
+    /// As [`StreamCheck::push`], when the disk is truncated.
     pub(super) fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
@@ -78,7 +77,7 @@ impl StreamCheck {
         let Some(stream) = self.stream else { return Ok(None) };
         let reached = stream.reached();
         let end = stream.finish(read_at).map_err(|error| match error {
-            // What is wrong with its tables says more than that they could not be read.
+            // An error in the tables is more specific than the read error.
             InvalidStream::Tables(source) if source.kind() == ErrorKind::InvalidData => source,
             error => invalid(error),
         });

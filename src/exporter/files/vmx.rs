@@ -1,5 +1,5 @@
-//! A VM as VMware Workstation, Fusion and ESXi describe it: lines of `key = "value"` (the format
-//! has no specification; the keys are those that all of them write).
+//! A VM as VMware Workstation, Fusion and ESXi describe it: lines of `key = "value"`. The format
+//! has no specification; the keys here are those that all three write.
 
 mod board;
 mod devices;
@@ -20,18 +20,18 @@ use crate::model::{
 
 use devices::ControllerUnit;
 
-/// Longest file taken, in bytes.
+/// Maximum size of a VMX file, in bytes.
 const LONGEST: u64 = 1 << 20;
-/// Most network interfaces of a VM (vSphere 8, "Configuration Maximums").
+/// Maximum number of network cards of a VM (vSphere 8, "Configuration Maximums").
 const MOST_NICS: usize = 10;
 
-/// The lines of a file; keys in lower case.
+/// The values of a file by their keys in lower case.
 struct Vmx(BTreeMap<String, String>);
 
-/// Reads the VM of a `.vmx` file and looks at its disks. Blocks.
+/// Reads the VM of a `.vmx` file, and inspects its disks. Blocks.
 ///
 /// # Errors
-/// [`Error::Unusable`] when it cannot be taken as it is, [`Error::File`].
+/// [`Error::Unusable`] when the VM cannot be exported in its state, [`Error::File`].
 pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
     let failed = |source| Error::File { action: "reading", path: path.to_owned(), source };
     if std::fs::metadata(path).map_err(failed)?.len() > LONGEST {
@@ -42,33 +42,32 @@ pub(super) fn describe(path: &Path) -> Result<DescribedVm, Error> {
     read(path, &text, &VmxFolder { vmx: path, folder })
 }
 
-/// Where the files of a VMX are.
+/// Access to the files that a VMX refers to.
 pub(super) trait Folder {
     /// The disk image of that name.
     ///
     /// # Errors
-    /// [`Error`] when it is not there, or no image that can be taken.
+    /// [`Error`] when the image does not exist, or cannot be exported.
     fn image(&self, name: &str) -> Result<VmxImage, Error>;
 
     /// The UEFI variables of that name.
     ///
     /// # Errors
-    /// [`Error`] when they are not there.
+    /// [`Error`] when the file does not exist.
     fn variables(&self, name: &str) -> Result<Nvram, Error>;
 }
 
-/// A disk's image.
 pub(super) struct VmxImage {
     pub(super) content: DiskBytes,
     /// Size that the guest sees, in bytes.
     pub(super) capacity: u64,
     /// VMware's UUID of the disk.
     pub(super) uuid: Option<String>,
-    /// Bytes that an export writes at least.
+    /// Minimum number of bytes that an export writes.
     pub(super) least: u64,
 }
 
-/// The folder that the VMX itself lies in.
+/// The directory that contains the VMX.
 struct VmxFolder<'a> {
     vmx: &'a Path,
     folder: &'a Path,
@@ -92,7 +91,7 @@ impl Folder for VmxFolder<'_> {
     }
 }
 
-/// Reads the VM of a VMX whose files are in `folder`; `path` is where it lies itself. Blocks.
+/// Reads the VM of a VMX whose files are in `folder`; `path` is the path of the VMX. Blocks.
 ///
 /// # Errors
 /// As those of [`describe`].
@@ -158,7 +157,7 @@ impl Vmx {
         self.get(key)?.trim().parse().ok()
     }
 
-    /// What stands in the way of taking the VM as it is.
+    /// Rejects a VM that cannot be exported in its state.
     fn check(&self, path: &Path) -> Result<(), Error> {
         if self.0.keys().any(|key| key.starts_with("encryption.")) {
             return Err(unusable(path, "the VM is encrypted: decrypt it in VMware first"));
@@ -205,7 +204,7 @@ impl Vmx {
             cdroms: self.cdroms(),
             board: self.board(family),
             origin: Origin::default(),
-            // VMware takes a VM for BIOS whose firmware stands nowhere.
+            // VMware defaults to BIOS if the VMX does not state the firmware.
             assumed: Assumed { firmware: false, boot_disk: !names_boot_disk },
             guest: GuestOs {
                 family,
@@ -219,7 +218,7 @@ impl Vmx {
         }
     }
 
-    /// All devices that a controller has: key prefix, bus, number, unit.
+    /// All possible devices of all controllers: key prefix, bus, number, unit.
     fn units(&self) -> impl Iterator<Item = (String, Bus, u32, u32)> {
         self.0.keys().filter_map(|key| {
             let prefix = key.strip_suffix(".present").filter(|_| self.is(key))?;
@@ -269,13 +268,13 @@ impl Vmx {
         disks.collect()
     }
 
-    /// The disks that the firmware is told to try, in its order, as indices of `disks`.
+    /// The disks in the firmware's boot order, as indices of `disks`.
     fn boot_disks(&self, disks: &[SourceDisk]) -> Vec<usize> {
         let line = |key: &str| self.get(&key.to_ascii_lowercase());
         boot_order::boot_disks(line, &disks.iter().collect::<Vec<_>>())
     }
 
-    /// The controller in vSphere's words, which the domain is planned by.
+    /// The controller by vSphere's name, from which the domain is planned.
     fn model(&self, bus: Bus, number: u32) -> &'static str {
         match (bus, self.get(&format!("scsi{number}.virtualdev")).unwrap_or_default()) {
             (Bus::Scsi, "pvscsi") => "ParaVirtualSCSIController",
@@ -303,7 +302,7 @@ impl Vmx {
             Some(_) => NicModel::Other,
         };
         let (own, generated) = (get("address"), get("generatedaddress"));
-        // The address that is not in use may have been left behind.
+        // The other address may be a leftover.
         let mac = match get("addresstype").map(str::to_ascii_lowercase).as_deref() {
             Some("generated" | "vpx") => generated.or(own),
             _ => own.or(generated),
@@ -323,7 +322,7 @@ impl Vmx {
     }
 }
 
-/// Names of VMX files whose ids in vSphere are built otherwise (open-vm-tools,
+/// Guest ids of VMX files whose vSphere ids do not follow the rule (open-vm-tools,
 /// `lib/include/guest_os_tables.h`), in lower case.
 const OTHER_IDS: [(&str, &str); 14] = [
     ("longhorn", "winLonghornGuest"),
@@ -342,14 +341,14 @@ const OTHER_IDS: [(&str, &str); 14] = [
     ("crxsys1-64", "crxSys1Guest"),
 ];
 
-/// vSphere's id for a VMX's: `windows2019srv-64` is `windows2019srv_64Guest`, `ubuntu-64`
+/// vSphere's guest id for a VMX's: `windows2019srv-64` is `windows2019srv_64Guest`, `ubuntu-64`
 /// `ubuntu64Guest`.
 fn guest_id(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
     if let Some((_, id)) = OTHER_IDS.iter().find(|(vmx, _)| *vmx == lower) {
         return (*id).to_owned();
     }
-    // Each edition has a name, and none has an id of its own.
+    // Each edition has a name in the VMX, but no vSphere id of its own.
     if lower.starts_with("winserver2008") {
         let wide = if lower.ends_with("-64") { "64" } else { "" };
         return format!("winLonghorn{wide}Guest");
@@ -366,7 +365,7 @@ fn guest_id(name: &str) -> String {
     }
 }
 
-/// A value without its quotes, and without the comment behind it.
+/// A value without its quotes and its trailing comment.
 fn plain_value(value: &str) -> &str {
     let value = value.trim();
     match value.strip_prefix('"') {
@@ -375,13 +374,13 @@ fn plain_value(value: &str) -> &str {
     }
 }
 
-/// `|22` stands for the character of that number in hexadecimal.
+/// Replaces `|22` by the character with that hexadecimal code.
 fn unescape(value: &str) -> String {
     let mut text = String::new();
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('|') {
         text.push_str(before);
-        // `from_str_radix` takes a sign, too.
+        // `from_str_radix` accepts a sign, too.
         let digits = after.get(..2).filter(|two| two.bytes().all(|c| c.is_ascii_hexdigit()));
         let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match code {
@@ -398,7 +397,7 @@ fn unescape(value: &str) -> String {
     text + rest
 }
 
-/// A file that the VMX names, which must lie beside it.
+/// A file that the VMX names, which must be in the directory of the VMX.
 fn beside(vmx: &Path, folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let failed = |source| Error::File { action: "reading", path: folder.to_owned(), source };
     let found = image::beside(folder, name).map_err(failed)?;
@@ -416,7 +415,7 @@ fn unusable(path: &Path, reason: impl Into<Flaw>) -> Error {
     Error::Unusable { path: path.to_owned(), reason: reason.into() }
 }
 
-/// Reads all of a VMX but its disks' files.
+/// Parses a VMX, without the files of its disks.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
     let vmx = Vmx::read(text);
@@ -488,7 +487,7 @@ mod tests {
         }
     }
 
-    /// A VM with disks at scsi0:0, scsi0:1 and nvme0:0, and these lines.
+    /// The boot order of a VM with disks at scsi0:0, scsi0:1 and nvme0:0, and these lines.
     fn boots(lines: &str) -> (Vec<u32>, bool) {
         let disks = ["scsi0:0", "scsi0:1", "nvme0:0"]
             .map(|at| format!("{at}.present = \"TRUE\"\n{at}.fileName = \"d.vmdk\"\n"));

@@ -1,5 +1,5 @@
-//! The descriptor of a package: what ESX writes, in its order, and nothing that only it understands
-//! without saying `ovf:required="false"`.
+//! Writes the descriptor of a package: the elements that ESX writes, in their order. Extensions of
+//! VMware are marked `ovf:required="false"`.
 
 use std::collections::BTreeSet;
 
@@ -10,31 +10,29 @@ use crate::model::{
     Bus, Controller, ExportedDisk, Firmware, NicModel, OsFamily, SourceDisk, SourceNic, SourceVm,
 };
 
-/// The format of our disks (DSP0243 2.1.1, section 5.2).
+/// Format of exported disks (DSP0243 2.1.1, section 5.2).
 const VMDK: &str = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized";
 /// `CIM_OperatingSystem.OSType`: "LINUX 64-bit", "Microsoft Windows Server 2016", "Other 64-bit".
 const LINUX: u32 = 101;
 const WINDOWS: u32 = 116;
 const OTHER: u32 = 102;
 
-/// A disk and its file.
 pub(super) struct DiskFile<'a> {
     pub(super) disk: &'a ExportedDisk,
-    /// Its name in the package.
+    /// Name of the file in the package.
     pub(super) href: String,
-    /// Bytes of the disk that its file holds.
+    /// Bytes of the disk that are stored in its file.
     pub(super) populated: u64,
 }
 
-/// The file of the UEFI variables.
 pub(super) struct NvramFile {
-    /// Its name in the package.
+    /// Name of the file in the package.
     pub(super) href: String,
-    /// Its bytes, of which there are few.
+    /// Content of the file, which is small.
     pub(super) content: Vec<u8>,
 }
 
-/// What the file of the UEFI variables is called inside the descriptor.
+/// Id of the UEFI variables' file in the descriptor.
 const NVRAM_ID: &str = "file-nvram";
 
 #[derive(Serialize)]
@@ -191,7 +189,7 @@ struct Setting {
     value: String,
 }
 
-/// A device; its elements in the order of the alphabet, as the schema has them.
+/// A device, with its elements in alphabetical order, as the schema requires.
 #[derive(Default, Serialize)]
 struct WrittenItem {
     #[serde(rename = "rasd:Address", skip_serializing_if = "Option::is_none")]
@@ -232,7 +230,7 @@ struct Cores {
     count: u32,
 }
 
-/// The text of the descriptor.
+/// Writes the descriptor as XML.
 pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramFile>) -> String {
     let ovf = "http://schemas.dmtf.org/ovf/envelope/1";
     let networks: BTreeSet<_> = vm.nics.iter().map(network).collect();
@@ -262,7 +260,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                     OsFamily::Windows => WINDOWS,
                     OsFamily::Unknown => OTHER,
                 },
-                // Other sources have ids of their own.
+                // Other sources have their own ids.
                 vmware: if vm.guest.id.contains("Guest") { &vm.guest.id } else { "" },
                 info: "The guest's operating system",
                 description: &vm.guest.full_name,
@@ -274,7 +272,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
                     name: "Virtual Hardware Family",
                     instance: 0,
                     identifier: &vm.name,
-                    // That of vSphere 6.5, the oldest that we export from.
+                    // The version of vSphere 6.5, the oldest supported source.
                     kind: "vmx-13",
                 },
                 items,
@@ -283,7 +281,7 @@ pub(super) fn write(vm: &SourceVm, files: &[DiskFile<'_>], nvram: Option<&NvramF
             },
         },
     };
-    // Structs of strings and numbers always have a text.
+    // Structs of strings and numbers can always be serialized.
     let text = to_string_with_root("Envelope", &envelope).unwrap_or_default();
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{text}\n")
 }
@@ -304,7 +302,7 @@ fn small(file: &NvramFile) -> FileElement {
     }
 }
 
-/// As vSphere 6.7 and newer write it.
+/// The setting as vSphere 6.7 and newer write it.
 fn variables(_: &NvramFile) -> Setting {
     Setting { required: false, key: "nvram", value: format!("ovf:/file/{NVRAM_ID}") }
 }
@@ -359,7 +357,7 @@ fn items(vm: &SourceVm) -> Vec<WrittenItem> {
             controllers.push(&disk.controller);
         }
     }
-    // Instances are counted from 1, in the order of the items.
+    // Instance ids count from 1, in the order of the items.
     let first = items.len() + 1;
     items.extend(controllers.iter().map(|one| controller(one)));
     for disk in &vm.disks {
@@ -380,7 +378,7 @@ fn items(vm: &SourceVm) -> Vec<WrittenItem> {
     items
 }
 
-/// Names the boot disk where it is not the first one, which readers take for it.
+/// Names the boot disk if it is not the first disk, which readers use by default.
 fn boot_order(vm: &SourceVm, items: &[WrittenItem]) -> Option<BootOrder> {
     let first = vm.disks.iter().position(|disk| disk.boot_order == 0).filter(|at| *at > 0)?;
     let resource = resource(&vm.disks[first]);
@@ -425,7 +423,7 @@ fn hard_disk(disk: &SourceDisk, parent: usize) -> WrittenItem {
 
 fn nic(nic: &SourceNic) -> WrittenItem {
     WrittenItem {
-        // Readers may ignore it; ours does not.
+        // Readers may ignore the address; hyperexport does not.
         address: nic.mac.map(|mac| mac.to_string()),
         connected: Some(nic.connected),
         connection: Some(network(nic).to_owned()),
@@ -438,7 +436,7 @@ fn nic(nic: &SourceNic) -> WrittenItem {
             NicModel::Pcnet => "PCNet32",
         }),
         kind: 10,
-        // As vSphere writes it; a guest's `ensN` is named after it.
+        // As vSphere writes it; a Linux guest derives the name `ensN` from the slot.
         config: nic.slot.map(|slot| Setting {
             required: false,
             key: "slotInfo.pciSlotNumber",
@@ -448,7 +446,7 @@ fn nic(nic: &SourceNic) -> WrittenItem {
     }
 }
 
-/// A network must have a name.
+/// Name of a card's network, which must not be empty.
 fn network(nic: &SourceNic) -> &str {
     if nic.network.is_empty() { "none" } else { &nic.network }
 }

@@ -1,5 +1,5 @@
-//! An export as an OVF package, for VMware and everybody else who reads one (DSP0243 2.1.1). It is
-//! written after the download, so that every size and sum in it is that of the file.
+//! Writes an export as an OVF package for VMware and other importers (DSP0243 2.1.1). The package
+//! is written after the download, so that its sizes and checksums are those of the files.
 
 mod descriptor;
 
@@ -21,23 +21,24 @@ use crate::progress::{Progress, Unit};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
-/// Sizes from here on do not fit a header of ustar.
+/// Sizes from this limit on do not fit into a ustar header.
 const USTAR_LIMIT: u64 = 8 << 30;
 
-/// What an export leaves behind.
+/// Format of an export's output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PackageFormat {
-    /// Its disks alone.
+    /// Disks only.
     #[default]
     Disks,
-    /// With an OVF descriptor and its sums beside them.
+    /// Disks with an OVF descriptor and a checksum file.
     Ovf,
-    /// All of it in one file.
+    /// An OVA: one archive of disks, descriptor and checksums.
     Ova,
 }
 
 impl PackageFormat {
-    /// Names of the files that it adds to the disks of a VM of this name; the first is the package.
+    /// Names of the files that this format adds to the disks of a VM of this name; the first is the
+    /// package.
     pub fn makes(self, vm_name: &str) -> Vec<String> {
         let name = file_name(vm_name);
         match self {
@@ -48,22 +49,22 @@ impl PackageFormat {
     }
 }
 
-/// A package that was written.
+/// Result of [`write_package`].
 #[derive(Debug)]
 pub struct WrittenPackage {
-    /// Path of its descriptor or archive.
+    /// Path of the descriptor or archive.
     pub path: PathBuf,
-    /// Size of that file.
+    /// Size of that file in bytes.
     pub size: ByteSize,
-    /// SHA-256 checksums of the files that it added to the disks, by their names.
+    /// SHA-256 checksums of the files that the package added to the disks, by file name.
     pub sums: BTreeMap<String, Sha256Digest>,
 }
 
-/// Writes the package of an export whose disks lie in `directory`. The disks stay. Blocks.
+/// Writes the package of an export whose disks are in `directory`. The disks stay. Blocks.
 ///
 /// # Errors
 /// [`Error::Unusable`] when a disk cannot be part of a package, [`Error::Exists`], [`Error::File`],
-/// [`Error::Cancelled`]; there is no package then.
+/// [`Error::Cancelled`]; no package is left then.
 pub fn write_package(
     exported: &ExportedVm,
     format: PackageFormat,
@@ -103,7 +104,7 @@ pub fn write_package(
     Ok(WrittenPackage { path, size: ByteSize(size), sums })
 }
 
-/// A package in the making.
+/// A package that is being written.
 struct NewPackage<'a> {
     exported: &'a ExportedVm,
     directory: &'a Path,
@@ -122,7 +123,7 @@ impl NewPackage<'_> {
         self.exported.nvram.as_ref().map(read).transpose()
     }
 
-    /// The descriptor and the sums.
+    /// The texts of the descriptor and of the checksum file.
     fn texts(&self, nvram: Option<&NvramFile>) -> Result<(String, String), Error> {
         let name = file_name(&self.exported.vm.name);
         let mut files = Vec::new();
@@ -151,7 +152,7 @@ impl NewPackage<'_> {
         Ok((text, sums))
     }
 
-    /// Writes a text; its sum.
+    /// Writes a text to a file; returns its checksum.
     fn file(&self, part: &PartFile, text: &str) -> Result<Sha256Digest, Error> {
         let written = part.restart().and_then(|mut file| {
             file.write_all(text.as_bytes())?;
@@ -161,8 +162,8 @@ impl NewPackage<'_> {
         Ok(Sha256Digest(Sha256::digest(text).into()))
     }
 
-    /// The descriptor first, as section 5.3 of the standard demands, then all in its order. Its
-    /// sum.
+    /// Writes the archive: the descriptor first, as section 5.3 of the standard requires, then all
+    /// files in its order. Returns the archive's checksum.
     fn archive(
         &self,
         part: &PartFile,
@@ -204,7 +205,7 @@ impl NewPackage<'_> {
     }
 }
 
-/// What a file of the export is called in the package.
+/// Name of an exported file in the package.
 fn href(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -222,7 +223,7 @@ fn append<W: Write>(
     tar.append_data(&mut header, name, content)
 }
 
-/// An archive that is summed while it is written.
+/// A writer that computes the archive's checksum.
 struct Summed {
     file: WritebackFile,
     sum: Sha256,
@@ -240,7 +241,7 @@ impl Write for Summed {
     }
 }
 
-/// A disk that is read into the archive.
+/// A reader that counts the bytes of a disk for the progress.
 struct Counted<'a, F> {
     file: File,
     cancel: &'a CancellationToken,
@@ -250,7 +251,7 @@ struct Counted<'a, F> {
 impl<F: FnMut(u64)> Read for Counted<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.cancel.is_cancelled() {
-            // Not `Interrupted`, at which a copy would try again.
+            // Not `Interrupted`, which makes a copy retry.
             return Err(io::Error::other("interrupted"));
         }
         let read = self.file.read(buffer)?;

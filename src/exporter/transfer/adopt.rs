@@ -1,4 +1,4 @@
-//! Takes over the whole file that a killed run left, if it still has its sum.
+//! Reuses the finished file of an interrupted run, if the file still matches its checksum.
 
 use std::fs::File;
 use std::io;
@@ -9,10 +9,10 @@ use crate::digest;
 use crate::exporter::FinishedDisk;
 use crate::progress::Task;
 
-/// Whether `file`, read from its beginning, is what `disk` says. Blocks.
+/// Whether `file`, read from its beginning, matches `disk`. Blocks.
 ///
 /// # Errors
-/// When it cannot be read, or `cancel` says so ([`io::ErrorKind::Interrupted`]).
+/// When the file cannot be read, or `cancel` is cancelled ([`io::ErrorKind::Interrupted`]).
 pub(super) fn is_same(
     file: File,
     disk: &FinishedDisk,

@@ -1,5 +1,5 @@
-//! Reads one answer of an NFC host into a sink. There is no limit on the whole, only on silence:
-//! a disk may take hours, but some of it must always be on its way.
+//! Reads one response of an NFC host into a sink. The transfer has no total time limit, only a read
+//! timeout: a disk may take hours, but bytes must always arrive.
 
 use std::fs::File;
 use std::future::Future;
@@ -15,23 +15,23 @@ use crate::budget::Going;
 use crate::exporter::BandwidthLimit;
 use crate::exporter::tls::Client;
 
-/// Where a disk's stream is.
+/// The stream of a disk.
 #[derive(Debug, Clone)]
 pub(in crate::exporter) struct StreamSource {
     /// A client that trusts this host.
     pub(in crate::exporter) client: Client,
-    /// The address. It holds the ticket that stands for a login, so it is not shown.
+    /// URL of the stream. It contains a ticket that replaces a login, so it is never shown.
     pub(in crate::exporter) url: Url,
-    /// Longest silence.
+    /// Maximum time without a received byte.
     pub(in crate::exporter) read_timeout: Duration,
-    /// How fast it may come.
+    /// Bandwidth limit.
     pub(in crate::exporter) limit: BandwidthLimit,
 }
 
 /// Downloads a disk into the empty `file`.
 ///
 /// # Errors
-/// [`Broken`], after which the file holds rubbish and nothing writes to it any more.
+/// [`Broken`], after which the content of the file is invalid and nothing writes to it any more.
 pub(in crate::exporter) async fn fetch(
     source: &StreamSource,
     file: File,
@@ -65,12 +65,12 @@ pub(in crate::exporter) async fn fetch(
             Err(broken) => break Some(broken),
         }
     };
-    // The thread must be done with the file in any case.
+    // In any case, wait until the thread has finished with the file.
     let written = sink.finish().await;
     broken.map_or(written, Err)
 }
 
-/// How long and how to wait for the host.
+/// Limits of waiting for the host.
 struct Waiting<'a> {
     source: &'a StreamSource,
     cancel: &'a CancellationToken,

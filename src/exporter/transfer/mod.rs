@@ -1,8 +1,8 @@
-//! One disk from an HTTPS address into a checked file.
+//! Downloads one disk from an HTTPS URL into a verified file.
 //!
-//! `fetch` reads the answer under a limit of silence, `sink` writes, hashes and checks on a thread
-//! of its own, `image::vmdk` knows what a whole stream looks like, `part` keeps the file unusable
-//! until it is proven. Memory stays flat: a few chunks are under way at a time.
+//! `fetch` reads the response under a read timeout. `sink` writes, hashes and checks on a thread of
+//! its own. `image::vmdk` validates the stream. `part` gives the file a temporary name until it is
+//! verified. Memory stays flat: only a few chunks are queued.
 
 mod adopt;
 mod fetch;
@@ -26,81 +26,81 @@ pub(super) use part::{PartFile, sync_directory};
 pub(super) use raw::RawSums;
 pub(super) use sink::{ExpectedStream, Sink, WrittenStream, sha1_of};
 
-/// Attempts at a disk that arrives whole but wrong.
+/// Maximum number of attempts at a disk that arrives completely but with wrong data.
 const WRONG_DATA_ATTEMPTS: u32 = 3;
 
-/// Why a disk did not arrive whole.
+/// Reason why the download of a disk failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// The host's certificate was refused.
+    /// The host's certificate was rejected.
     #[error(transparent)]
     Refused(Box<Error>),
-    /// The host answered with something else than the disk.
+    /// The host returned this HTTP status instead of the disk.
     #[error("host answered HTTP {0}")]
     Status(u16),
-    /// The host could not be reached, or broke the connection.
+    /// The host is unreachable, or closed the connection.
     #[error("connection failed after {received} bytes")]
     Connection {
-        /// Bytes that had arrived.
+        /// Bytes that had arrived before.
         received: u64,
-        /// What the HTTP client said.
+        /// Error of the HTTP client.
         source: reqwest::Error,
     },
-    /// The connection ended before the length it had announced.
+    /// The connection ended before the announced length.
     #[error("{received} of {expected} bytes arrived")]
     Short {
         /// Bytes that arrived.
         received: u64,
-        /// Bytes announced.
+        /// Bytes announced by the host.
         expected: u64,
     },
-    /// Nothing arrived for too long.
+    /// No byte arrived within the read timeout.
     #[error("nothing arrived for {} after {received} bytes", humantime::format_duration(*after))]
     Silent {
-        /// The limit.
+        /// Read timeout.
         after: Duration,
-        /// Bytes that had arrived.
+        /// Bytes that had arrived before.
         received: u64,
     },
-    /// The answer ended well, but the disk in it did not.
+    /// The response is complete, but the disk in it is truncated.
     #[error("the stream ended after {received} bytes, at {reached} of {capacity} of the disk")]
     Incomplete {
         /// Bytes that arrived.
         received: u64,
-        /// How far into the disk they reach.
+        /// Position in the disk that was reached.
         reached: ByteSize,
-        /// The disk's size.
+        /// Size of the disk.
         capacity: ByteSize,
     },
-    /// What arrived is no such disk.
+    /// The stream is not a valid streamOptimized VMDK.
     #[error("downloaded data is no valid disk")]
     Stream(#[source] InvalidStream),
-    /// What arrived cannot become an image.
+    /// The stream cannot be converted to an image.
     #[error("converting the downloaded data")]
     Image(#[source] image::Error),
-    /// The server counted another number of bytes.
+    /// The number of bytes differs from the server's manifest.
     #[error("{received} bytes arrived, the server counted {sent}")]
     Size {
-        /// Bytes here.
+        /// Bytes that arrived.
         received: u64,
-        /// Bytes by the server's manifest.
+        /// Bytes in the server's manifest.
         sent: u64,
     },
-    /// The server computed another sum.
+    /// The checksum differs from the server's manifest.
     #[error("checksum is {received}, the server computed {sent}")]
     Sum {
-        /// The sum here.
+        /// Checksum of the received bytes, in hexadecimal.
         received: String,
-        /// The sum in the server's manifest.
+        /// Checksum in the server's manifest, in hexadecimal.
         sent: String,
     },
-    /// The file could not be written.
+    /// Writing the file failed.
     #[error("{action} the disk's file")]
     File {
-        /// What was being done, as a gerund: `writing`.
+        /// The action, as a gerund: `writing`.
         action: &'static str,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// The run was cancelled.
@@ -109,13 +109,13 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// The stream of a disk of `capacity` bytes ended early.
+    /// Error: the stream of a disk of `capacity` bytes ended early.
     fn early(received: u64, reached: u64, capacity: u64) -> Self {
         Self::Incomplete { received, reached: ByteSize(reached), capacity: ByteSize(capacity) }
     }
 
-    /// How often the same download is worth an attempt. A link that breaks deserves patience;
-    /// data that arrives wrong time and again is wrong at its source.
+    /// Number of attempts that this error justifies. A network error is retried often; data that
+    /// repeatedly arrives wrong is wrong at its source.
     pub(super) fn attempts(&self, retry: &Retry) -> u32 {
         match self {
             Self::Status(status) if *status >= 500 => retry.attempts,
@@ -155,7 +155,7 @@ impl Hint for Broken {
     }
 }
 
-/// How far one disk is. Written by its sink, read by the reporter.
+/// Progress of one disk, written by its sink and read by the reporter.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     moved: AtomicU64,
@@ -163,17 +163,17 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// All bytes received so far, those of broken attempts included.
+    /// All bytes received so far, including those of failed attempts.
     pub(super) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
     }
 
-    /// How far into the disk the current attempt reaches, in bytes.
+    /// Position in the disk that the current attempt has reached, in bytes.
     pub(super) fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// The disk is there.
+    /// Sets the progress of a finished disk.
     pub(super) fn finish(&self, capacity: u64) {
         self.advance(0, capacity);
     }

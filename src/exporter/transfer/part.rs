@@ -1,4 +1,4 @@
-//! A file that is unusable until it is proven: written as `NAME.part`, renamed at the end.
+//! A file with a temporary name until it is verified: written as `NAME.part`, renamed at the end.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Seek};
@@ -18,7 +18,8 @@ use crate::state;
 /// How often another run may remove the file between its creation and its lock.
 const TRIES: usize = 10;
 
-/// A file being written. It is locked, so that two runs cannot write the same one.
+/// A file that is being written. The file is locked, so that two runs cannot write it at the same
+/// time.
 #[derive(Debug)]
 pub(in crate::exporter) struct PartFile {
     file: File,
@@ -28,13 +29,13 @@ pub(in crate::exporter) struct PartFile {
 }
 
 impl PartFile {
-    /// Begins the file `target`. What an earlier run left half-written is replaced. Blocks.
+    /// Creates the file `target`. A half-written file of an earlier run is replaced. Blocks.
     ///
     /// # Errors
-    /// [`Error::Exists`] when `target` is there, or its `.part` is no ordinary file;
-    /// [`Error::Busy`] when another run writes it.
+    /// [`Error::Exists`] when `target` exists, or its `.part` is not an ordinary file;
+    /// [`Error::Busy`] when another run is writing it.
     pub(in crate::exporter) fn create(target: PathBuf) -> Result<Self, Error> {
-        // The link itself counts, not where it may point.
+        // A symbolic link counts as a file, even a dangling one.
         if target.symlink_metadata().is_ok() {
             return Err(Error::Exists { path: target });
         }
@@ -46,13 +47,13 @@ impl PartFile {
                 .read(true)
                 .write(true)
                 .create_new(true)
-                // It will hold a whole machine's files, keys and password hashes included.
+                // The file will contain a machine's data, including keys and password hashes.
                 .mode(0o600)
                 .custom_flags(OFlag::O_NOFOLLOW.bits())
                 .open(&path)
                 .map_err(failed)?;
             lock(&file, &path)?;
-            // Another run may have taken it for a stale one before it was locked.
+            // Another run may have removed the file as stale before it was locked.
             if state::has_name(&file, &path).map_err(failed)? {
                 return Ok(Self { file, path, target, committed: AtomicBool::new(false) });
             }
@@ -60,12 +61,14 @@ impl PartFile {
         Err(Error::Busy { path })
     }
 
-    /// Takes over the file that a killed run left as `target`, whole and perhaps named already, if
-    /// it is still what `disk` says; `None` when it is not, and then it is gone. Blocks.
+    /// Reuses the finished file of an interrupted run for `target`, with its temporary or its final
+    /// name, if the file matches `disk`. `None` if a temporary file does not match, which is then
+    /// removed. Blocks.
     ///
     /// # Errors
-    /// [`Error::Busy`] when another run writes it; [`Error::Exists`] when what has its name already
-    /// is another file: the user may have put it there; [`Error::Cancelled`]; [`Error::File`].
+    /// [`Error::Busy`] when another run is writing the file; [`Error::Exists`] when a file with the
+    /// final name does not match, since it may be the user's; [`Error::Cancelled`];
+    /// [`Error::File`].
     pub(in crate::exporter) fn adopt(
         target: PathBuf,
         disk: &FinishedDisk,
@@ -111,7 +114,7 @@ impl PartFile {
         }
     }
 
-    /// Has the file become `target` in the end. Blocks.
+    /// Changes the final name to `target`. Blocks.
     ///
     /// # Errors
     /// As those of [`PartFile::create`].
@@ -130,7 +133,7 @@ impl PartFile {
         Ok(())
     }
 
-    /// Another handle to the file, emptied, to write it from the beginning. Blocks.
+    /// Truncates the file, and returns another handle for writing it from the beginning. Blocks.
     pub(in crate::exporter) fn restart(&self) -> io::Result<File> {
         let mut file = self.file.try_clone()?;
         file.set_len(0)?;
@@ -138,17 +141,17 @@ impl PartFile {
         Ok(file)
     }
 
-    /// Where it is until it has its name.
+    /// Path of the file before the commit.
     pub(in crate::exporter) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where it will be.
+    /// Path of the file after the commit.
     pub(in crate::exporter) fn target(&self) -> &Path {
         &self.target
     }
 
-    /// Gives the file its name, unless that is taken by now. Blocks.
+    /// Renames the file to its final name, unless a file of that name exists. Blocks.
     pub(in crate::exporter) fn commit(&self) -> Result<(), Error> {
         let rename = nix::fcntl::renameat2(
             AT_FDCWD,
@@ -158,7 +161,7 @@ impl PartFile {
             RenameFlags::RENAME_NOREPLACE,
         );
         let result = match rename {
-            // NFS and others cannot do it in one step.
+            // NFS and others cannot rename without overwriting in one step.
             Err(Errno::EINVAL | Errno::ENOSYS) if self.target.symlink_metadata().is_err() => {
                 std::fs::rename(&self.path, &self.target)
             }
@@ -173,7 +176,7 @@ impl PartFile {
         })
     }
 
-    /// Removes the file, under whichever name it has. Blocks.
+    /// Removes the file, under its temporary or final name. Blocks.
     pub(in crate::exporter) fn discard(&self) -> Result<(), Error> {
         let committed = self.committed.load(Ordering::Acquire);
         let path = if committed { &self.target } else { &self.path };
@@ -186,7 +189,7 @@ impl PartFile {
     }
 }
 
-/// Makes the renames in `directory` last. Blocks.
+/// Syncs the directory, so that renames in it survive a crash. Blocks.
 pub(in crate::exporter) fn sync_directory(directory: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(|source| Error::File {
         action: "syncing",
@@ -215,14 +218,14 @@ fn remove_stale(path: &Path) -> Result<(), Error> {
         .open(path)
         .map_err(|source| failed("opening", source))?;
     lock(&stale, path)?;
-    // Only what is locked goes: another run may have put its own file in the place of a stale one.
+    // Only a locked file is removed: another run may have replaced the stale file by its own.
     match state::has_name(&stale, path).map_err(|source| failed("inspecting", source))? {
         true => std::fs::remove_file(path).map_err(|source| failed("removing", source)),
         false => Err(Error::Busy { path: path.to_owned() }),
     }
 }
 
-/// Locks, where the file system can: elsewhere two runs at a time are up to the user.
+/// Locks the file, if the file system supports it; otherwise the user has to avoid parallel runs.
 fn lock(file: &File, path: &Path) -> Result<(), Error> {
     match file.try_lock() {
         Ok(()) => Ok(()),

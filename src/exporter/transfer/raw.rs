@@ -1,4 +1,4 @@
-//! Writes, sums and hashes a raw disk as it arrives, on a thread of its own; blocks of zeros become
+//! Writes and hashes a raw disk as it arrives, on a thread of its own; blocks of zeros become
 //! holes.
 
 use std::fs::File;
@@ -15,20 +15,20 @@ use crate::image::content::ContentHasher;
 use crate::model::Sha256Digest;
 use crate::progress::Task;
 
-/// Bytes that become a hole when all are zero, and that are written at a time.
+/// Block size in bytes of writes; a block of zeros becomes a hole.
 const BLOCK: usize = 64 * 1024;
 
-/// What is known of a raw disk that was written, lastingly.
+/// Digests of a raw disk that was written and synced.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::exporter) struct RawSums {
-    /// The sum of the file.
+    /// SHA-256 checksum of the file.
     pub(in crate::exporter) file: Sha256Digest,
-    /// Hash of the content.
+    /// Hash of the disk's content.
     pub(in crate::exporter) content: Option<Sha256Digest>,
 }
 
 impl Sink<RawSums> {
-    /// A sink into `file`, which is empty, for the bytes of a disk of `capacity` bytes.
+    /// A sink that writes a disk of `capacity` bytes into `file`, which is empty.
     pub(in crate::exporter) fn of_raw(file: File, capacity: u64, task: Task) -> Self {
         Self::start(move |chunks| write(&file, capacity, &task, chunks))
     }

@@ -1,4 +1,4 @@
-//! A stream that becomes a qcow2 image while it arrives, so that no VMDK is ever written.
+//! Converts a stream to a qcow2 image while it arrives, so that no VMDK is ever written.
 
 use std::fs::File;
 
@@ -12,7 +12,7 @@ use crate::exporter::rewriting::Rewriting;
 use crate::image::{self, Compression};
 use crate::model::{ByteSize, DiskFormat, ReceivedStream};
 
-/// Rewrites what arrives into `file`, which is empty.
+/// Converts the incoming stream into `file`, which is empty.
 pub(super) fn rewrite(
     file: File,
     wanted: ExpectedStream,

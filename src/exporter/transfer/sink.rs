@@ -1,4 +1,4 @@
-//! Writes, hashes and checks what arrives, on a thread of its own, in one pass.
+//! Writes, hashes and checks the incoming chunks, on a thread of its own, in one pass.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,50 +22,51 @@ use crate::image::content::HashedStream;
 use crate::image::vmdk::StreamEnd;
 use crate::model::{DiskFormat, ReceivedStream, Sha256Digest};
 
-/// Chunks under way between the network and the thread. Each is at most some 400 KiB.
+/// Queued chunks between the network and the thread. Each has at most some 400 KiB.
 const UNDER_WAY: usize = 2;
 
-/// A stream that was written whole, and made lasting.
+/// A stream that was completely written and synced.
 #[derive(Debug, Clone)]
 pub(in crate::exporter) struct WrittenStream {
-    /// Length of the stream.
+    /// Length of the stream in bytes.
     pub(in crate::exporter) bytes: u64,
-    /// Its sum.
+    /// SHA-256 checksum of the stream.
     pub(in crate::exporter) sha256: Sha256Digest,
-    /// Its sum as older servers compute it, in lower-case hexadecimal, if that was asked for.
+    /// SHA-1 checksum of the stream in lower-case hexadecimal, which older servers compute, if
+    /// requested.
     pub(in crate::exporter) sha1: Option<String>,
-    /// Length of the file.
+    /// Length of the file in bytes.
     pub(in crate::exporter) file_size: u64,
-    /// Its sum.
+    /// SHA-256 checksum of the file.
     pub(in crate::exporter) file_sha256: Sha256Digest,
-    /// Hash of the content of the disk.
+    /// Hash of the disk's content.
     pub(in crate::exporter) content: Option<Sha256Digest>,
-    /// What the file was made of, if it is not the stream itself.
+    /// The stream that the file was converted from; `None` if the file is the stream itself.
     pub(in crate::exporter) received: Option<ReceivedStream>,
 }
 
-/// What is to come.
+/// Parameters of a stream that will be received.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::exporter) struct ExpectedStream {
-    /// Size of the disk, in bytes.
+    /// Size of the disk in bytes.
     pub(in crate::exporter) capacity: u64,
-    /// Whether the SHA-1 sum is made, too.
+    /// Whether to compute the SHA-1 checksum, too.
     pub(in crate::exporter) sha1: bool,
-    /// What the stream becomes, if it is not to be kept.
+    /// Conversion of the stream; `None` keeps the stream as it is.
     pub(in crate::exporter) rewrite: Option<Rewrite>,
 }
 
-/// Where chunks go: a thread that makes a `T` of them.
+/// Consumer of chunks: a thread that returns a `T` at the end.
 pub(in crate::exporter) struct Sink<T> {
     chunks: mpsc::Sender<Bytes>,
     thread: JoinHandle<Result<T, Broken>>,
 }
 
-/// The thread stopped early; [`Sink::finish`] says why.
+/// The thread stopped early; [`Sink::finish`] returns the reason.
 pub(in crate::exporter) struct SinkStopped;
 
 impl Sink<WrittenStream> {
-    /// A sink into `file`, which is empty, for the stream of a disk.
+    /// A sink that writes the stream of a disk into `file`, which is empty.
     pub(super) fn of_stream(
         file: File,
         wanted: ExpectedStream,
@@ -80,7 +81,7 @@ impl Sink<WrittenStream> {
 }
 
 impl<T: Send + 'static> Sink<T> {
-    /// A sink for what `work` does with the chunks, which may block.
+    /// A sink whose chunks `work` processes, which may block.
     pub(super) fn start(
         work: impl FnOnce(mpsc::Receiver<Bytes>) -> Result<T, Broken> + Send + 'static,
     ) -> Self {
@@ -88,12 +89,12 @@ impl<T: Send + 'static> Sink<T> {
         Self { chunks, thread: tokio::task::spawn_blocking(move || work(received)) }
     }
 
-    /// Hands a chunk over; waits while the thread is behind.
+    /// Passes a chunk to the thread; waits while the thread is behind.
     pub(in crate::exporter) async fn push(&self, chunk: Bytes) -> Result<(), SinkStopped> {
         self.chunks.send(chunk).await.map_err(|_| SinkStopped)
     }
 
-    /// Waits until all is written, or what arrived is found wanting.
+    /// Waits until all chunks are written, or the stream is found invalid.
     pub(in crate::exporter) async fn finish(self) -> Result<T, Broken> {
         drop(self.chunks);
         self.thread.await.unwrap_or_else(|error| {
@@ -140,7 +141,7 @@ fn write(
         return Err(Broken::early(bytes, reached, capacity));
     }
     file.sync_all().map_err(failed("syncing"))?;
-    // Grains in another order show the content only by their tables.
+    // If grains are out of order, only the tables give the content.
     let content = match content {
         None => content_of(&file, DiskFormat::Vmdk, going).map_err(failed("reading"))?,
         content => content,
@@ -150,7 +151,7 @@ fn write(
     Ok(WrittenStream { bytes, sha256, sha1, file_size, file_sha256, content, received: None })
 }
 
-/// The SHA-1 sum of a file that was written, in lower-case hexadecimal. Blocks.
+/// SHA-1 checksum of a written file, in lower-case hexadecimal. Blocks.
 pub(in crate::exporter) fn sha1_of(file: File) -> io::Result<String> {
     let mut sum = sha1::Sha1::new();
     digest::each_block(file, |block, _| {

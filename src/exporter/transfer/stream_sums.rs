@@ -1,18 +1,17 @@
-//! The checksums of what a server sends.
+//! Checksums of a stream from a server.
 
 use sha1::Digest;
 
 use crate::model::Sha256Digest;
 
-/// The checksums of a stream so far.
 pub(super) struct StreamSums {
     sha256: sha2::Sha256,
-    /// Where the server tells that of what it sends.
+    /// Only computed if the server provides a SHA-1 checksum.
     sha1: Option<sha1::Sha1>,
 }
 
 impl StreamSums {
-    /// Those of nothing; `sha1` says whether the server tells a SHA-1.
+    /// The checksums of an empty stream; `sha1` is true if the server provides a SHA-1 checksum.
     pub(super) fn new(sha1: bool) -> Self {
         Self { sha256: sha2::Sha256::new(), sha1: sha1.then(sha1::Sha1::new) }
     }
@@ -24,14 +23,13 @@ impl StreamSums {
         }
     }
 
-    /// The SHA-256, and the SHA-1 in lower-case hexadecimal.
+    /// The SHA-256 checksum, and the SHA-1 checksum in lower-case hexadecimal.
     pub(super) fn finish(self) -> (Sha256Digest, Option<String>) {
         let sha1 = self.sha1.map(|sum| hex(&sum.finalize()));
         (Sha256Digest(self.sha256.finalize().into()), sha1)
     }
 }
 
-/// Bytes in lower-case hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

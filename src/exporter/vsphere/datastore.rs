@@ -1,8 +1,10 @@
-//! Disks read from their datastore, for hosts that grant no export lease: the flat file of each, as
-//! raw, over HTTPS with ranges, so that a link that breaks costs nothing but what was under way
-//! (vSphere Web Services Programming Guide, "HTTP access to datastores").
+//! Reads disks from their datastore, for hosts that grant no export lease. The flat file of each
+//! disk is downloaded as raw over HTTPS (vSphere Web Services Programming Guide, "HTTP access to
+//! datastores"). Range requests resume it, so that a lost connection only costs the data in
+//! progress.
 //!
-//! Nothing holds the VM meanwhile: whether it was started or changed is asked at the end.
+//! Nothing locks the VM during the download: at the end, a check detects whether the VM was started
+//! or changed.
 
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ use crate::model::{
 };
 use crate::progress::{Progress, Unit};
 
-/// Where a disk's bytes are.
+/// The flat file of a disk.
 struct Flat {
     id: DiskId,
     capacity: ByteSize,
@@ -32,7 +34,7 @@ struct Flat {
 }
 
 impl VSphere {
-    /// Reads all disks of `vm` into the request's folder as `<disk-id>.raw`.
+    /// Downloads all disks of `vm` into the request's directory as `<disk-id>.raw`.
     ///
     /// # Errors
     /// [`Error::NotFlat`] when a disk is not one file of the datastore; [`Error::Download`];
@@ -81,7 +83,7 @@ impl VSphere {
         end
     }
 
-    /// The flat file of a disk, by its descriptor.
+    /// Locates the flat file of a disk, from its descriptor.
     async fn flat(&self, vm: &SourceVm, disk: &SourceDisk) -> Result<Flat, Error> {
         let not_flat =
             |reason: &str| Error::NotFlat { disk: disk.id.clone(), reason: reason.into() };
@@ -117,7 +119,7 @@ impl VSphere {
         Ok(Flat { id: disk.id.clone(), capacity: disk.capacity, url })
     }
 
-    /// Whether the VM is what it was when its disks began to be read.
+    /// Checks that the VM was not changed since the download of its disks started.
     async fn unchanged(&self, vm: &SourceVm, revision: &str) -> Result<(), Error> {
         let now = self.inspect(&vm.id).await?;
         match now.vm.power == PowerState::Off && now.revision == revision {
@@ -127,7 +129,7 @@ impl VSphere {
     }
 }
 
-/// Whether a disk's file has the name that a snapshot gives: `web01-000001.vmdk`.
+/// Whether a disk's file has the name of a snapshot's delta disk: `web01-000001.vmdk`.
 fn is_delta(path: &str) -> bool {
     let number = path.strip_suffix(".vmdk").and_then(|stem| stem.rsplit_once('-'));
     number.is_some_and(|(_, n)| n.len() == 6 && n.bytes().all(|digit| digit.is_ascii_digit()))
@@ -147,7 +149,7 @@ fn exported(vm: &SourceVm, parts: &[Arc<PartFile>], whole: Vec<FinishedDisk>) ->
     }
 }
 
-/// The reading of all disks.
+/// Download of all disks of a VM.
 struct DatastoreRun<'a> {
     vsphere: &'a VSphere,
     request: &'a ExportRequest<'a>,
@@ -156,7 +158,7 @@ struct DatastoreRun<'a> {
 }
 
 impl DatastoreRun<'_> {
-    /// Reads a disk to its end, going on where the link broke.
+    /// Downloads a disk to its end, and resumes after a lost connection.
     async fn disk(&self, flat: &Flat, part: Arc<PartFile>) -> Result<FinishedDisk, Error> {
         let failed = |source| Error::Download { disk: flat.id.clone(), source };
         let name = format!("read {}", flat.id);
@@ -205,7 +207,7 @@ impl DatastoreRun<'_> {
         Ok(whole)
     }
 
-    /// One answer, from `received` on.
+    /// One range request, from `received` on.
     async fn range(
         &self,
         flat: &Flat,
@@ -226,7 +228,8 @@ impl DatastoreRun<'_> {
             sent = tokio::time::timeout(settings.read_timeout, request.send()) => sent,
         };
         let mut response = sent.map_err(|_| silent(from))?.map_err(|error| broken(from, error))?;
-        // A server that ignores the range would begin anew, in the middle of our file.
+        // A server that ignores the range would send the file from its start, which would be
+        // written at the wrong offset.
         let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
         let expected = format!("bytes {from}-");
         let is_range = range.is_some_and(|range| range.starts_with(&expected));

@@ -1,9 +1,9 @@
 //! A vCenter or an ESXi host: one session, its inventory, and exports by lease.
 //!
-//! Needs vSphere 6.5 or newer. One [`VSphere`] is one login; its owner calls
-//! [`VSphere::close`] on every path, since sessions are limited and live for half an hour. Calls
-//! that take a cancellation token give everything back before they return; all others change
-//! nothing on the server, so their futures may simply be dropped.
+//! Requires vSphere 6.5 or newer. One [`VSphere`] is one login; its owner calls [`VSphere::close`]
+//! on every path, since sessions are limited and live for half an hour. Calls with a cancellation
+//! token release all server resources before they return. All other calls change nothing on the
+//! server, so their futures may be dropped.
 
 mod datastore;
 mod inventory;
@@ -14,7 +14,7 @@ pub(super) mod vm;
 pub use inventory::granted::Granted;
 pub use soap::session::VSphere;
 
-/// A door for `make fuzz`: all that reads a reply.
+/// Entry point for `make fuzz`: all parsers of replies.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
     let Ok(node) = soap::node::Node::parse(text) else { return };

@@ -1,4 +1,4 @@
-//! Blocks and the list of their hashes.
+//! Blocks of a disk and the list of their hashes.
 
 use sha2::{Digest, Sha256};
 
@@ -6,19 +6,19 @@ use crate::image::codec::is_zero;
 use crate::image::vmdk::SECTOR;
 use crate::model::Sha256Digest;
 
-/// Bytes of a block.
+/// Length of a block, in bytes.
 pub const BLOCK: u64 = 4 << 20;
-/// Largest disk that is hashed, in bytes; four times what vSphere has. A header may claim any size,
-/// and each block of zeros takes a moment, too.
+/// Largest disk that is hashed, in bytes: four times the maximum of vSphere. A malicious header may
+/// contain any size, and blocks of zeros take time, too.
 pub(super) const LARGEST: u64 = 1 << 48;
-/// SHA-256 of a whole block of zeros.
+/// SHA-256 of a full block of zeros.
 pub(super) const ZERO_BLOCK: Sha256Digest = Sha256Digest([
     0xbb, 0x9f, 0x8d, 0xf6, 0x14, 0x74, 0xd2, 0x5e, 0x71, 0xfa, 0x00, 0x72, 0x23, 0x18, 0xcd, 0x38,
     0x73, 0x96, 0xca, 0x17, 0x36, 0x60, 0x5e, 0x12, 0x48, 0x82, 0x1c, 0xc0, 0xde, 0x3d, 0x3a, 0xf8,
 ]);
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
-/// The hash over the hashes of all blocks, which come in their order.
+/// Hash over the hashes of all blocks, which are added in order.
 #[derive(Debug, Default)]
 pub struct Blocks(Sha256);
 
@@ -28,18 +28,18 @@ impl Blocks {
         self.0.update(block.0);
     }
 
-    /// The hash of the disk.
+    /// Hash of the disk's content.
     pub fn finish(self) -> Sha256Digest {
         Sha256Digest(self.0.finalize().into())
     }
 }
 
-/// One block in the making. Zeros are hashed only when data follows them.
+/// Hash of one block in progress. Zeros are hashed only when data follows them.
 #[derive(Debug, Default)]
 pub(super) struct Block {
     hash: Sha256,
     hashed: u64,
-    /// Bytes so far, zeros that are not hashed yet included.
+    /// Bytes so far, including zeros that are not hashed yet.
     length: u64,
 }
 
@@ -79,7 +79,7 @@ impl Block {
     }
 }
 
-/// The hash of a disk whose bytes come in their order.
+/// Hash of a disk whose bytes are added in order.
 #[derive(Debug, Default)]
 pub struct ContentHasher {
     blocks: Blocks,
@@ -88,12 +88,12 @@ pub struct ContentHasher {
 }
 
 impl ContentHasher {
-    /// Bytes of the disk so far.
+    /// Number of bytes added so far.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next bytes.
+    /// Adds the next bytes of the disk.
     pub fn data(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -107,7 +107,7 @@ impl ContentHasher {
     /// Adds `length` zeros.
     pub fn zeros(&mut self, length: u64) {
         if self.position.saturating_add(length) > LARGEST {
-            // There will be no hash.
+            // Too large: [`Self::finish`] returns no hash.
             self.position = self.position.saturating_add(length);
             return;
         }
@@ -120,8 +120,8 @@ impl ContentHasher {
         }
     }
 
-    /// The hash; `None` for a disk that is too large to be one. A disk has whole sectors: zeros
-    /// fill the last one, as QEMU does.
+    /// Hash of the content; `None` if the disk is too large. Zeros fill the last sector, as in
+    /// QEMU.
     pub fn finish(mut self) -> Option<Sha256Digest> {
         if self.position > LARGEST {
             return None;

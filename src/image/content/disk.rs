@@ -1,4 +1,4 @@
-//! What the guest sees of an image, at any place.
+//! Reads the content of an image at any position, as the guest sees it.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -16,31 +16,30 @@ use crate::image::vmdk::{Header, SECTOR};
 use crate::image::{capacity, extents};
 use crate::model::DiskFormat;
 
-/// No unit is shorter than this once it is compressed, in bytes.
+/// Least length of a compressed unit, in bytes.
 const LEAST_PACKED: u64 = 8;
 
-/// An image that is read. Each thread has one of its own: second tables are kept in memory, one at
-/// a time.
+/// Reader of an image. Each thread has its own. One second-level table at a time is cached.
 pub(super) struct ImageReader {
-    /// Size that the guest sees, in whole sectors.
+    /// Size that the guest sees, in bytes: a multiple of a sector.
     pub(super) size: u64,
     layout: ImageLayout,
-    /// The answer of the last search for data, and where the search began.
+    /// Hole found by the last search for data: begin and end.
     hole: (u64, u64),
-    /// What may still be read of the units: tables that name one unit many times would make a disk
-    /// out of nothing.
+    /// Bytes of units that may still be read: tables that name one unit many times would turn a
+    /// small file into a huge disk.
     data: TableBudget,
     going: Going,
 }
 
 enum ImageLayout {
-    /// A file, and how many of its bytes are the disk's.
+    /// A file, and the number of its bytes that belong to the disk.
     Raw(File, u64),
     Split(Split),
     Units(File, Box<dyn Units>, UnpackedUnit),
 }
 
-/// The compressed unit that was read last.
+/// The compressed unit that was read last, and its content.
 #[derive(Default)]
 struct UnpackedUnit {
     begin: Option<u64>,
@@ -49,8 +48,8 @@ struct UnpackedUnit {
 }
 
 impl ImageReader {
-    /// Opens an image that names no other file; `None` where its format has something that is not
-    /// read here.
+    /// Opens an image that names no other file; `None` if it uses an unsupported feature of its
+    /// format.
     pub(super) fn open(file: &File, format: DiskFormat, going: &Going) -> io::Result<Option<Self>> {
         let Some(size) = capacity(file, format)? else { return Ok(None) };
         let of = file.try_clone()?;
@@ -88,16 +87,16 @@ impl ImageReader {
         Ok(layout.map(|layout| Self { size, layout, hole: (0, 0), data, going }))
     }
 
-    /// A VMDK of several files.
+    /// A VMDK of several files; `None` if the disk is too large.
     pub(super) fn of_split(split: Split, going: &Going) -> Option<Self> {
         let size = split.capacity();
-        // Its extents have budgets of their own.
+        // The extents have their own budgets.
         let (data, going) = (TableBudget::of_data(0), going.clone());
         let disk = Self { size, layout: ImageLayout::Split(split), hole: (0, 0), data, going };
         Some(disk).filter(|disk| disk.size <= LARGEST)
     }
 
-    /// The same disk for another thread, which draws from the same budget.
+    /// The same disk for another thread, drawing from the same budget.
     pub(super) fn again(&self) -> io::Result<Self> {
         let layout = match &self.layout {
             ImageLayout::Raw(file, size) => ImageLayout::Raw(file.try_clone()?, *size),
@@ -110,14 +109,14 @@ impl ImageReader {
         Ok(Self { size: self.size, layout, hole: (0, 0), data, going })
     }
 
-    /// Says whether the work may go on.
+    /// Fails if the work was cancelled.
     pub(super) fn check(&self) -> io::Result<()> {
         self.going.check()
     }
 
-    /// The first place from `from` on, below `end`, that may hold data.
+    /// First position in `from..end` that may contain data.
     pub(super) fn next_data(&mut self, from: u64, end: u64) -> io::Result<Option<u64>> {
-        // One search may have passed over many blocks.
+        // The last search may have skipped many blocks.
         let (begin, until) = self.hole;
         let from = if (begin..until).contains(&from) { until } else { from };
         if from >= end {
@@ -150,7 +149,7 @@ impl ImageReader {
         Ok(Some(found).filter(|at| *at < end))
     }
 
-    /// Fills `buffer` from `at` on.
+    /// Fills `buffer` with the content at `at`.
     pub(super) fn read(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         match &mut self.layout {
             ImageLayout::Raw(file, size) => {
@@ -189,7 +188,7 @@ impl ImageReader {
     }
 }
 
-/// A unit, and the packed bytes that it is made of.
+/// A unit, and the range of compressed bytes that contains it.
 struct PackedUnit {
     unit: DiskUnit,
     place: u64,
@@ -206,7 +205,7 @@ impl UnpackedUnit {
     ) -> io::Result<&[u8]> {
         if self.begin != Some(unit.begin) {
             self.begin = None;
-            // Lengths are in whole sectors: the last bytes may belong to the next unit.
+            // Lengths are multiples of a sector: the last bytes may belong to the next unit.
             data.draw((length as u64).saturating_sub(SECTOR - 1).max(LEAST_PACKED))?;
             self.packed.resize(length, 0);
             read_to_end(file, &mut self.packed, place)?;
@@ -218,8 +217,8 @@ impl UnpackedUnit {
     }
 }
 
-/// Fills a buffer from a file; what lies past the end of the file is zeros, as QEMU reads it. An
-/// image that was cut off has been refused before.
+/// Fills a buffer from a file. Bytes past the end of the file are zeros, as in QEMU: truncated
+/// images have been rejected before.
 fn read_to_end(file: &File, buffer: &mut [u8], at: u64) -> io::Result<()> {
     if at > LAST_PLACE {
         return Err(invalid("a table names a place that no file has"));
@@ -245,12 +244,12 @@ mod tests {
     use crate::budget::is_stop;
     use crate::image::content::hash_image;
 
-    /// A VDI of blocks of a sector each: the table stands at byte 512, data begins at 1024.
+    /// A VDI whose blocks are one sector each: the table is at byte 512, data begins at 1024.
     fn vdi(table: &[u32], data: u64) -> File {
         vdi_of(512, table, (1024, data))
     }
 
-    /// A VDI of blocks of so many bytes, whose data begins at a place.
+    /// A VDI with blocks of `block` bytes, whose data begins at `begin`.
     fn vdi_of(block: u32, table: &[u32], (begin, data): (u32, u64)) -> File {
         let file = tempfile::tempfile().expect("a file");
         let put = |place, number: u32| {
@@ -264,7 +263,7 @@ mod tests {
         put(0x178, block);
         put(0x180, table.len() as u32);
         (512..).step_by(4).zip(table).for_each(|(place, entry)| put(place, *entry));
-        // A long one is a hole but for its end.
+        // A long file is a hole except for its end.
         let there = data.min(1 << 16);
         let end = u64::from(begin) + data;
         file.write_all_at(&vec![7; there as usize], end - there).expect("written");
@@ -286,7 +285,7 @@ mod tests {
             let file = vdi_of(1 << 20, table, (1 << 20, blocks << 20));
             hash_image(&file, DiskFormat::Vdi, &Going::default(), &mut |_, _| Ok(()))
         };
-        // Several stretches: each thread has some of them.
+        // Several stretches, so that each thread reads some.
         let sound: Vec<u32> = (0..128).collect();
         assert!(hash(&sound, 128).expect("read").is_some());
         let twice: Vec<u32> = (0..64).chain(0..64).collect();

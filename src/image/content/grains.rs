@@ -1,4 +1,4 @@
-//! A streamOptimized VMDK that is kept as it is: its content is hashed while it passes by.
+//! Hashes the content of a streamOptimized VMDK while it is stored unchanged.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use crate::image::vmdk::{InvalidStream, Piece, SECTOR, Stream, StreamEnd};
 use crate::image::workers::{WorkForm, Workers};
 use crate::model::Sha256Digest;
 
-/// Follows a stream and hashes what its grains hold.
+/// Parser of a stream that also hashes the grains' content.
 #[derive(Debug)]
 pub struct HashedStream {
     stream: Stream,
@@ -25,30 +25,30 @@ struct Hashing {
 }
 
 impl HashedStream {
-    /// The stream of a disk of `capacity` bytes.
+    /// Begins the stream of a disk of `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
         let stream = Stream::new(capacity);
         Self { stream, capacity, missing: SECTOR as usize, hashing: None }
     }
 
-    /// How far into the disk the stream has come, in bytes.
+    /// Position on the disk that the stream has reached, in bytes.
     pub fn reached(&self) -> u64 {
         self.stream.reached()
     }
 
-    /// Takes the next bytes of the stream. Blocks while the hash is behind.
+    /// Parses the next bytes of the stream. Blocks while hashing lags behind.
     ///
     /// # Errors
-    /// [`InvalidStream`].
+    /// [`InvalidStream`] if the bytes are malformed.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), InvalidStream> {
         let (head, rest) = bytes.split_at(bytes.len().min(self.missing));
         if !head.is_empty() {
-            // The header apart: what it says is needed before the first grain comes.
+            // Header first: its fields are needed before the first grain.
             self.stream.push(head, |_| {})?;
             self.missing -= head.len();
             self.hashing = self.stream.header().and_then(|header| {
                 let grain = usize::try_from(header.grain * SECTOR).ok()?;
-                // A hash that cannot be made is no reason to lose the export.
+                // A failure to hash must not fail the export.
                 let begun = || Workers::of_hash(self.capacity, grain, WorkForm::Deflated);
                 let workers = header.has_usual_grains().then(begun);
                 Some(Hashing { batch: Grains::default(), grain, workers: workers?.ok()? })
@@ -66,11 +66,11 @@ impl HashedStream {
         Ok(())
     }
 
-    /// How the stream ended, and the hash of its content: `None` where its grains are odd or
-    /// damaged.
+    /// How the stream ended, and the hash of the content: `None` if its grains are damaged or of an
+    /// unusual size.
     ///
     /// # Errors
-    /// [`InvalidStream`].
+    /// [`InvalidStream`] if tables and grains do not match.
     pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
@@ -82,7 +82,7 @@ impl HashedStream {
 }
 
 impl Hashing {
-    /// `None` once the threads have stopped.
+    /// Adds a piece; `None` after the threads have stopped.
     fn add(&mut self, piece: Piece<'_>) -> Option<()> {
         let is_full = matches!(piece, Piece::Grain { .. }) && self.batch.is_full(self.grain);
         if is_full {

@@ -1,7 +1,7 @@
-//! The hash of a finished image, on all cores.
+//! Hashes a finished image on all cores.
 //!
-//! Each thread takes every n-th stretch of the disk and hands on the hashes of its blocks by a
-//! short queue of its own, so that no thread runs far ahead of the others.
+//! Each thread hashes every n-th stretch of the disk. The block hashes pass through a short queue
+//! per thread, so that no thread runs far ahead.
 
 use std::fs::File;
 use std::io;
@@ -15,25 +15,25 @@ use crate::budget::Going;
 use crate::image::{Split, is_single_vmdk};
 use crate::model::{DiskFormat, Sha256Digest};
 
-/// Blocks of a stretch.
+/// Blocks in a stretch.
 const STRETCH: u64 = 8;
-/// More threads than this would only wait for the storage.
+/// Most threads; more would only wait for the storage.
 const MOST_THREADS: usize = 8;
-/// Stretches that a thread may be ahead.
+/// Most finished stretches that a thread may queue.
 const AHEAD: usize = 4;
-/// Bytes read at a time.
+/// Bytes read at once.
 const PIECE: u64 = 1 << 20;
 
-/// Told of each block in its order: its number, and its hash. An error ends the work.
+/// Callback for each block in order: number and hash. An error ends the work.
 pub type Each<'a> = &'a mut dyn FnMut(u64, &Sha256Digest) -> io::Result<()>;
 
 type Hashes = io::Result<Vec<Sha256Digest>>;
 
-/// The hash of the content of an image that names no other file; `None` where its format has
-/// something that is not read here. Blocks.
+/// Hash of the content of an image that names no other file; `None` if it uses an unsupported
+/// feature of its format. Blocks.
 ///
 /// # Errors
-/// When it cannot be read, is damaged, the work may not go on, or what `each` says.
+/// If the image cannot be read or is damaged, `going` is cancelled, or `each` fails.
 pub fn hash_image(
     file: &File,
     format: DiskFormat,
@@ -44,11 +44,11 @@ pub fn hash_image(
     disk.map(|disk| hash_disk(disk, each)).transpose()
 }
 
-/// The same of the image at a path. A VMDK of several files is read with all of them; [`inspect`]
-/// must have found nothing wrong with it.
+/// As [`hash_image`], for a path, which may be a VMDK of several files. [`inspect`] must have
+/// accepted the image.
 ///
 /// # Errors
-/// As those of [`hash_image`].
+/// As [`hash_image`].
 ///
 /// [`inspect`]: crate::image::inspect
 pub fn hash_image_at(
@@ -82,7 +82,7 @@ fn hash_disk(disk: ImageReader, each: Each<'_>) -> io::Result<Sha256Digest> {
                 for stretch in (first..stretches).step_by(threads as usize) {
                     let hashes = hash_stretch(&mut disk, stretch, &mut buffer);
                     let failed = hashes.is_err();
-                    // Nobody listens after an error.
+                    // The receiver is gone after an error.
                     if done.send(hashes).is_err() || failed {
                         return;
                     }
@@ -123,7 +123,7 @@ fn hash_one(disk: &mut ImageReader, number: u64, buffer: &mut [u8]) -> io::Resul
     let mut block = Block::default();
     while let Some(data) = disk.next_data(at, end)? {
         block.zeros(data - at);
-        // Aligned, so that units are read whole.
+        // Aligned, so that each unit is read in one piece.
         let until = ((data / PIECE + 1) * PIECE).min(end);
         let piece = &mut buffer[..(until - data) as usize];
         disk.read(data, piece)?;
@@ -134,10 +134,10 @@ fn hash_one(disk: &mut ImageReader, number: u64, buffer: &mut [u8]) -> io::Resul
     Ok(block.finish())
 }
 
-/// The hashes of some blocks of an image, by their numbers. Blocks.
+/// Hashes of some blocks of an image, with their numbers. Blocks.
 ///
 /// # Errors
-/// As those of [`hash_image`]; also where its format is not read here.
+/// As [`hash_image`]; also if the format or a feature is unsupported.
 pub fn hash_blocks(
     file: &File,
     format: DiskFormat,

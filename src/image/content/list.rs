@@ -1,5 +1,4 @@
-//! The hashes of all blocks of a disk, kept in a file: memory stays flat whatever the size of the
-//! disk.
+//! Hashes of all blocks of a disk, stored in a file, so that memory does not grow with the disk.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,7 +12,7 @@ use crate::model::Sha256Digest;
 /// Bytes of a hash.
 const WIDTH: u64 = 32;
 
-/// The list. A block of zeros is a hole of the file.
+/// List of block hashes. The entry of a block of zeros is a hole in the file.
 #[derive(Debug)]
 pub struct BlockList {
     file: File,
@@ -21,15 +20,15 @@ pub struct BlockList {
 }
 
 impl BlockList {
-    /// An empty list in `file`, which is empty.
+    /// An empty list in `file`, which must be empty.
     pub fn new(file: File) -> Self {
         Self { file, count: 0 }
     }
 
-    /// Adds the hash of the next block.
+    /// Appends the hash of the next block.
     ///
     /// # Errors
-    /// What the system said.
+    /// Error of the operating system.
     pub fn push(&mut self, hash: &Sha256Digest) -> io::Result<()> {
         if *hash != ZERO_BLOCK {
             self.file.write_all_at(&hash.0, self.count * WIDTH)?;
@@ -38,14 +37,14 @@ impl BlockList {
         Ok(())
     }
 
-    /// The hash of a block.
+    /// Hash of the block with that number.
     ///
     /// # Errors
-    /// What the system said; also for a block that the disk does not have.
+    /// Error of the operating system; also if the disk has no such block.
     pub fn get(&self, block: u64) -> io::Result<Sha256Digest> {
         let mut hash = [0; WIDTH as usize];
         match self.file.read_exact_at(&mut hash, block * WIDTH) {
-            // The hole of the last blocks has no end in the file yet.
+            // A hole of the last blocks is not part of the file yet.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof && block < self.count => {
                 Ok(ZERO_BLOCK)
             }
@@ -53,12 +52,12 @@ impl BlockList {
         }
     }
 
-    /// The hash of the disk with other blocks in the place of some.
+    /// Hash of the disk if some blocks had other hashes.
     ///
     /// # Errors
-    /// What the system said.
+    /// Error of the operating system.
     pub fn with(&self, others: &BTreeMap<u64, Sha256Digest>) -> io::Result<Sha256Digest> {
-        // The list ends with its last block, a hole or not.
+        // Extends the file to the last block, which may be a hole.
         self.file.set_len(self.count * WIDTH)?;
         let mut blocks = Blocks::default();
         entries(&self.file, 0, self.count, WIDTH, |number, hash| {

@@ -1,12 +1,12 @@
-//! The hash of a disk's content, whatever the format of its image: `docs/proof.md` defines it.
+//! Hash of a disk's content, independent of the image format: `docs/proof.md` defines it.
 //!
 //! ```text
 //! SHA-256( SHA-256(block 0) SHA-256(block 1) … ), blocks of 4 MiB, the last one shorter
 //! ```
 //!
-//! [`ContentHasher`] takes the bytes of a disk in their order, [`hash_image`] reads a finished
-//! image on several threads with the readers of this folder. A block of zeros costs nothing. Only
-//! the hash of the list of blocks is kept, so memory does not grow with the disk.
+//! [`ContentHasher`] hashes a disk's bytes in order, [`hash_image`] a finished image on several
+//! threads. Blocks of zeros cost almost nothing. Only the hash over the block hashes is kept, so
+//! memory does not grow with the disk.
 
 mod blocks;
 mod disk;

@@ -1,5 +1,5 @@
-//! Reading a qcow2 image (QEMU, docs/interop/qcow2.rst) of version 2 or 3, also one that another
-//! program wrote.
+//! Reader of qcow2 images (QEMU, docs/interop/qcow2.rst) of version 2 or 3, including those of
+//! other programs.
 
 use std::fs::File;
 use std::io;
@@ -11,24 +11,24 @@ use crate::budget::{Going, TableBudget};
 use crate::image::codec::Inflater;
 use crate::image::number::{LAST_PLACE, at, big, entries};
 
-/// Most entries of the first table: QEMU reads no more than 32 MiB (`QCOW_MAX_L1_SIZE`).
+/// Most entries of the L1 table: QEMU accepts at most 32 MiB (`QCOW_MAX_L1_SIZE`).
 const MOST_TABLES: u64 = (32 << 20) / 8;
-/// Bits of an entry that are a place in the file.
+/// Bits of an entry that are an offset in the file.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// An entry of a compressed cluster.
+/// Flag of a compressed cluster's entry.
 const COMPRESSED: u64 = 1 << 62;
-/// Incompatible features that change nothing here: the image was not closed, its compression type.
+/// Incompatible features that do not matter here: the image was not closed, its compression type.
 const DIRTY: u64 = 1;
 const COMPRESSION_TYPE: u64 = 1 << 3;
 
-/// An image that is read.
+/// Reader of an image.
 pub(super) struct Qcow2 {
     bits: u64,
-    /// The first table: where the second ones are. All threads share it.
+    /// L1 table: offsets of the L2 tables. All threads share it.
     tables: Arc<[u64]>,
-    /// The second table that was used last.
+    /// Index and entries of the L2 table that was used last.
     table: Option<(usize, Vec<u64>)>,
-    /// Length of the file.
+    /// Length of the file, in bytes.
     length: u64,
     budget: TableBudget,
     codec: Codec,
@@ -49,10 +49,9 @@ impl Codec {
 }
 
 impl Qcow2 {
-    /// Opens an image; `None` where it has another file behind it, is encrypted, or has features
-    /// that are not read here. Header: backing file at byte 8, cluster bits 20, encryption 32,
-    /// entries of the first table 36, its place 40, incompatible features 72, length 100,
-    /// compression type 104.
+    /// Opens an image; `None` if it has a backing file, is encrypted, or has unsupported features.
+    /// Header: backing file at byte 8, cluster bits 20, encryption 32, L1 entries 36, L1 offset 40,
+    /// incompatible features 72, length 100, compression type 104.
     pub(super) fn open(file: &File) -> io::Result<Option<Self>> {
         Self::read(file, false)
     }
@@ -73,7 +72,7 @@ impl Qcow2 {
         }
         let length = file.metadata()?.len();
         let mut budget = TableBudget::of_tables(length);
-        // Before there is room for it.
+        // Before memory is allocated for the table.
         budget.draw(count * 8)?;
         let mut tables = Vec::with_capacity(count as usize);
         entries(file, big(&header[40..48]), count, 8, |_, entry| {
@@ -84,7 +83,7 @@ impl Qcow2 {
         Ok(Some(Self { bits, tables, table: None, length, budget, codec }))
     }
 
-    /// The entry of a cluster in its second table; `None` where there is no such table.
+    /// Entry of a cluster in its L2 table; `None` if there is no such table.
     fn entry(&mut self, file: &File, cluster: u64) -> io::Result<Option<u64>> {
         let (index, width) = ((cluster >> (self.bits - 3)) as usize, 1_u64 << (self.bits - 3));
         let Some(place) = self.tables.get(index).copied().filter(|place| *place != 0) else {
@@ -120,7 +119,7 @@ impl Qcow2 {
 
 impl Units for Qcow2 {
     fn again(&self) -> io::Result<Box<dyn Units>> {
-        // Each thread reads every second table that it meets.
+        // Each thread reads the L2 tables that it needs itself.
         let budget = TableBudget::of_tables(self.length);
         let codec = Codec::new(matches!(self.codec, Codec::Zstd(_)))?;
         let (bits, tables, length) = (self.bits, self.tables.clone(), self.length);
@@ -133,7 +132,7 @@ impl Units for Qcow2 {
         if let Some(entry) = self.entry(file, cluster)? {
             return Ok(DiskUnit { begin, end, place: self.place(entry) });
         }
-        // Nothing as far as the second table would reach.
+        // Zeros in the entire range of the missing L2 table.
         let reach = 2 * self.bits - 3;
         let end = ((at >> reach) + 1).checked_mul(1 << reach).unwrap_or(LAST_PLACE);
         Ok(DiskUnit { begin, end, place: UnitLocation::Zeros })
@@ -144,7 +143,7 @@ impl Units for Qcow2 {
         let length = match &mut self.codec {
             Codec::Deflate(inflater) => inflater.inflate_raw(packed, unit),
             Codec::Zstd(decompressor) => {
-                // What follows the frame belongs to another cluster.
+                // Bytes after the frame belong to another cluster.
                 let frame = zstd::zstd_safe::find_frame_compressed_size(packed);
                 let frame = frame.ok().and_then(|length| packed.get(..length));
                 frame.and_then(|frame| decompressor.decompress_to_buffer(frame, unit).ok())
@@ -154,11 +153,11 @@ impl Units for Qcow2 {
     }
 }
 
-/// The stretches of the disk that an overlay of qemu-img's has in the place of its base, in their
-/// order: whole clusters.
+/// Ranges of the disk that an overlay made by qemu-img contains instead of its base, in order and
+/// in full clusters.
 ///
 /// # Errors
-/// When it cannot be read, is no qcow2, or the work may not go on.
+/// If the overlay cannot be read, is no qcow2, or `going` is cancelled.
 pub fn stored_ranges(file: &File, size: u64, going: &Going) -> io::Result<Vec<Range<u64>>> {
     let read = Qcow2::read(file, true)?;
     let mut overlay = read.ok_or_else(|| invalid("the overlay has features that are not known"))?;
@@ -168,7 +167,7 @@ pub fn stored_ranges(file: &File, size: u64, going: &Going) -> io::Result<Vec<Ra
         going.check_at(units)?;
         units += 1;
         let unit = overlay.find(file, at)?;
-        // A cluster of zeros hides its base as well.
+        // A cluster of zeros hides the base, too.
         let is_stored = overlay.entry(file, at >> overlay.bits)?.is_some_and(|entry| entry != 0);
         if is_stored {
             match ranges.last_mut() {
@@ -188,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// A header that claims so many entries of the first table, in a file of a MiB.
+    /// A header with `entries` entries in its L1 table, in a file of 1 MiB.
     fn claims(entries: u32) -> File {
         let file = tempfile::tempfile().expect("a file");
         file.set_len(1 << 20).expect("sized");

@@ -1,4 +1,4 @@
-//! Reading a streamOptimized VMDK at any place, by its tables.
+//! Reads a streamOptimized VMDK at any position, by its tables.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use crate::image::codec::Inflater;
 use crate::image::number::{at, entries, little};
 use crate::image::vmdk::{GrainTables, SECTOR};
 
-/// Bytes of a grain's marker in front of its data: its place on the disk, and its length.
+/// Bytes of a grain's marker before its data: position on the disk, and length.
 const MARKER: u64 = 12;
 
-/// The grains of a stream.
+/// Reader of a stream's grains.
 pub(super) struct StreamGrains {
     tables: GrainTables,
-    /// The table that was used last.
+    /// Index and entries of the table that was used last.
     table: Option<(u64, Vec<u64>)>,
-    /// Length of the file.
+    /// Length of the file, in bytes.
     length: u64,
     budget: TableBudget,
     inflater: Inflater,
@@ -62,7 +62,7 @@ impl Units for StreamGrains {
             let end = (index + 1) * self.tables.entries * bytes;
             return Ok(DiskUnit { begin, end, place: UnitLocation::Zeros });
         }
-        // 0 and 1 stand for grains that are not there.
+        // 0 and 1 stand for missing grains.
         let sector = table.get(within as usize).copied().unwrap_or(0);
         if sector < 2 {
             return Ok(DiskUnit { begin, end, place: UnitLocation::Zeros });

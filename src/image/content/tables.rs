@@ -1,5 +1,5 @@
-//! VHD, VHDX and VDI: one table that says where each block of the disk is. `whole.rs` and `vhdx.rs`
-//! name the specifications.
+//! VHD, VHDX and VDI, whose single table locates each block of the disk. `truncation.rs` and
+//! `vhdx.rs` name the specifications.
 
 use std::fs::File;
 use std::io;
@@ -10,18 +10,18 @@ use crate::image::vhdx::Vhdx;
 
 /// Entries of the table in memory.
 const WINDOW: u64 = 1 << 13;
-/// Largest block: that of a VHDX.
+/// Largest block in bytes: that of a VHDX.
 const LARGEST: u64 = 1 << 28;
 
-/// A table of blocks.
+/// Reader of an image with one table of blocks.
 pub(super) struct BlockTable {
     kind: TableKind,
-    /// Place of the table, and how many entries it has.
+    /// Offset of the table in bytes; `count` is the number of its entries.
     place: u64,
     count: u64,
     /// Bytes of a block of the disk.
     block: u64,
-    /// First entry in memory, and the entries.
+    /// Index of the first entry in memory, and the entries.
     window: Option<(u64, Vec<u64>)>,
 }
 
@@ -31,13 +31,14 @@ enum TableKind {
     Vhd { bitmap: u64 },
     /// Entries are states and MiB; the entry of a bitmap follows each `chunk` blocks.
     Vhdx { chunk: u64 },
-    /// Entries are numbers of blocks, which begin at a place and have something before each.
+    /// Entries are numbers of blocks, which begin at byte `blocks`, each after `before` further
+    /// bytes.
     Vdi { blocks: u64, before: u64 },
 }
 
 impl BlockTable {
-    /// A VHD that grows; `None` for a fixed one. The footer names a header in bytes 16 to 23: place
-    /// of the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
+    /// A dynamic VHD; `None` for a fixed one. The footer locates the header in bytes 16 to 23.
+    /// Header: offset of the table 16 to 23, entries 28 to 31, size of a block 32 to 35.
     pub(super) fn vhd(file: &File) -> io::Result<Option<Self>> {
         let end = file.metadata()?.len().checked_sub(512);
         let footer: [u8; 64] = at(file, end.ok_or_else(|| invalid("it is not a VHD"))?)?;
@@ -51,7 +52,7 @@ impl BlockTable {
         Self::new(TableKind::Vhd { bitmap }, place, count, block).map(Some)
     }
 
-    /// `None` where a log is to be replayed, or its parent is needed.
+    /// A VHDX; `None` if its log must be replayed, or it needs its parent.
     pub(super) fn vhdx(file: &File) -> io::Result<Option<Self>> {
         let vhdx = Vhdx::read(file)?.filter(|vhdx| !vhdx.has_log && !vhdx.has_parent);
         let Some(vhdx) = vhdx else { return Ok(None) };
@@ -60,7 +61,7 @@ impl BlockTable {
         Self::new(kind, place, bytes / 8, vhdx.block).map(Some)
     }
 
-    /// `None` for the difference to another image: bytes 76 to 79 have the kind.
+    /// A VDI; `None` for the difference to another image: bytes 76 to 79 contain the kind.
     pub(super) fn vdi(file: &File) -> io::Result<Option<Self>> {
         let header: [u8; 0x184] = at(file, 0)?;
         let word = |place: usize| little(&header[place..place + 4]);

@@ -1,21 +1,21 @@
-//! The stretches of a disk by which the formats are read.
+//! Units of a disk by which the formats are read.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-/// A format that keeps a disk in units, found by tables.
+/// A format that stores a disk in units, located by tables.
 pub(super) trait Units: Send {
-    /// The same for another thread. Tables that stay in memory are shared.
+    /// The same reader for another thread. Tables that stay in memory are shared.
     fn again(&self) -> io::Result<Box<dyn Units>>;
 
-    /// The unit around a place of the disk. One that is no data may be longer than a unit.
+    /// Unit that contains a position of the disk. A unit without data may be longer than others.
     fn find(&mut self, file: &File, at: u64) -> io::Result<DiskUnit>;
 
     /// Fills `unit` from its compressed form.
     fn unpack(&mut self, packed: &[u8], unit: &mut [u8]) -> io::Result<()>;
 }
 
-/// A stretch of the disk, in bytes.
+/// Range of the disk in bytes, and its location in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DiskUnit {
     pub(super) begin: u64,
@@ -23,14 +23,14 @@ pub(super) struct DiskUnit {
     pub(super) place: UnitLocation,
 }
 
-/// Where a unit is in the file.
+/// Location of a unit in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnitLocation {
-    /// Nowhere: it is zeros.
+    /// Not stored: the unit is zeros.
     Zeros,
-    /// As it is, from here on.
+    /// Offset of an uncompressed unit.
     Plain(u64),
-    /// Compressed: where it begins, and the most bytes that it takes.
+    /// Offset of a compressed unit, and the most bytes that it occupies.
     Packed(u64, usize),
 }
 

@@ -1,4 +1,4 @@
-//! Writing at places that mostly follow each other, in large pieces.
+//! Buffered writing at offsets that mostly follow each other.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,12 @@ use crate::image::begin_to_write;
 /// Bytes written at once.
 const BLOCK: usize = 1 << 20;
 
-/// A file and what is still to be written to it.
+/// A file with data that is still to be written.
 #[derive(Debug)]
 pub(super) struct Append {
     file: File,
     pending: Vec<u8>,
-    /// Where `pending` begins.
+    /// Offset of `pending` in the file.
     offset: u64,
 }
 
@@ -23,7 +23,7 @@ impl Append {
         Self { file, pending: Vec::with_capacity(BLOCK + super::CLUSTER), offset: 0 }
     }
 
-    /// Writes `bytes` at `offset`, now or later.
+    /// Writes `bytes` at `offset`, possibly later.
     pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if offset != self.offset + self.pending.len() as u64 || self.pending.len() >= BLOCK {
             self.flush()?;
@@ -33,13 +33,13 @@ impl Append {
         Ok(())
     }
 
-    /// Reads what was written.
+    /// Reads back written data.
     pub fn read_at(&mut self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         self.flush()?;
         self.file.read_exact_at(bytes, offset)
     }
 
-    /// Writes all, and returns the file.
+    /// Writes all pending data, and returns the file.
     pub fn into_file(mut self) -> io::Result<File> {
         self.flush()?;
         Ok(self.file)

@@ -1,13 +1,13 @@
-//! Writing a qcow2 image, version 3 (QEMU, docs/interop/qcow2.txt), in one pass.
+//! Writer of a qcow2 image, version 3 (QEMU, docs/interop/qcow2.txt), in one pass.
 //!
 //! ```text
 //! header │ L1 table │ data data L2 data … refcount block … │ last L2 │ refcount blocks and table
 //! ```
 //!
-//! Everything is appended. Of the tables only what can still change is in memory: the L2 table
-//! that is being filled (512 MiB of the disk) and the refcount blocks that the end of the file may
-//! still touch (2 GiB of the file each), so that memory does not grow with the disk. The header
-//! comes last: a file without one is no image.
+//! Everything is appended. Only tables that can still change are in memory, so that memory does not
+//! grow with the disk. These are the L2 table in progress (512 MiB of the disk) and the last
+//! refcount blocks (2 GiB of the file each). The header is written last: a file without a header is
+//! no image.
 
 mod append;
 mod refcounts;
@@ -22,22 +22,22 @@ use super::{CLUSTER, Compression, Error};
 
 /// Entries of an L2 table: one cluster of 64-bit words.
 const ENTRIES: usize = CLUSTER / 8;
-/// Largest disk: QEMU reads no L1 table of more than 32 MiB (`QCOW_MAX_L1_SIZE`).
+/// Largest disk: QEMU accepts an L1 table of at most 32 MiB (`QCOW_MAX_L1_SIZE`).
 const MOST: u64 = (32 << 20) / 8 * ENTRIES as u64 * CLUSTER as u64;
-/// L1 and L2: the cluster is used once only.
+/// L1 and L2: the refcount of the cluster is exactly one.
 const COPIED: u64 = 1 << 63;
 /// L2: the cluster is compressed.
 const COMPRESSED: u64 = 1 << 62;
-/// L2: where the number of further sectors of a compressed cluster stands; 62 - (cluster_bits - 8).
+/// L2: shift of the number of further sectors of a compressed cluster; 62 - (cluster_bits - 8).
 const SECTORS_SHIFT: u32 = 54;
-/// Sectors of compressed clusters.
+/// Unit in bytes of the length of compressed clusters.
 const SECTOR: u64 = 512;
 /// Incompatible feature: the header has a compression type other than zlib.
 const COMPRESSION_TYPE: u64 = 1 << 3;
-/// Length of the header with its compression type.
+/// Length of the header including its compression type.
 const HEADER: u32 = 112;
 
-/// Writes an image.
+/// Writer of an image, see the module.
 #[derive(Debug)]
 pub struct Qcow2Writer {
     out: Append,
@@ -46,14 +46,14 @@ pub struct Qcow2Writer {
     l1: Vec<u64>,
     l2: Option<L2Table>,
     refcounts: Refcounts,
-    /// Where the next compressed cluster goes, and where that room ends.
+    /// Offset of the next compressed cluster; `packed_end` is the end of the space for it.
     packed: u64,
     packed_end: u64,
-    /// Whole clusters up to here are in use.
+    /// End of the allocated clusters, in bytes.
     end: u64,
 }
 
-/// The L2 table in memory.
+/// The L2 table in memory, and its index in the L1 table.
 #[derive(Debug)]
 struct L2Table {
     index: usize,
@@ -61,10 +61,10 @@ struct L2Table {
 }
 
 impl Qcow2Writer {
-    /// An image of `capacity` bytes in `file`, which is empty.
+    /// Begins an image of `capacity` bytes in `file`, which must be empty.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`Error::TooLarge`] if qcow2 does not support the size.
     pub fn new(file: File, capacity: u64, compression: Option<Compression>) -> Result<Self, Error> {
         if capacity > MOST {
             return Err(Error::TooLarge(capacity));
@@ -86,10 +86,10 @@ impl Qcow2Writer {
         Ok(writer)
     }
 
-    /// Writes the content of a cluster of the disk, which is a whole one or its compressed form.
+    /// Writes a cluster of the disk; `content` is the full cluster or its compressed form.
     ///
     /// # Errors
-    /// [`Error::Twice`] for one that was written already; [`Error::Write`].
+    /// [`Error::Twice`] if the cluster has already been written; [`Error::Write`].
     pub fn write(&mut self, cluster: u64, content: &[u8], compressed: bool) -> Result<(), Error> {
         let entry = cluster as usize % ENTRIES;
         self.load(cluster as usize / ENTRIES)?;
@@ -104,16 +104,17 @@ impl Qcow2Writer {
         Ok(())
     }
 
-    /// Has the disk end at `capacity` bytes, which is no more than [`Qcow2Writer::new`] was told.
-    /// The table of tables keeps its length: QEMU takes one that is longer than its disk needs.
+    /// Sets the size of the disk to `capacity` bytes, at most the size given to
+    /// [`Qcow2Writer::new`]. The L1 table stays as long as it is: QEMU accepts a longer one than
+    /// the disk needs.
     pub(super) fn end_at(&mut self, capacity: u64) {
         self.capacity = capacity;
     }
 
-    /// Writes what remains and returns the file.
+    /// Writes the remaining tables and the header, and returns the file.
     ///
     /// # Errors
-    /// What the system said.
+    /// Error of the operating system.
     pub fn finish(mut self) -> io::Result<File> {
         self.store()?;
         let (blocks, table) = self.refcounts.to_come(self.end / CLUSTER as u64);
@@ -128,12 +129,12 @@ impl Qcow2Writer {
         self.out.write_at(&big_endian(&self.l1), CLUSTER as u64)?;
         self.out.write_at(&self.header(table_at, table), 0)?;
         let file = self.out.into_file()?;
-        // The last cluster of each kind is whole, also where nothing was written into its end.
+        // The last cluster of each kind is complete, even if nothing was written at its end.
         file.set_len(self.end)?;
         Ok(file)
     }
 
-    /// Takes whole clusters at the end of the file into use.
+    /// Allocates `count` clusters at the end of the file and returns their offset.
     fn allocate(&mut self, count: u64) -> u64 {
         let offset = self.end;
         self.end += count * CLUSTER as u64;
@@ -147,11 +148,12 @@ impl Qcow2Writer {
         Ok(offset | COPIED)
     }
 
-    /// Puts a compressed cluster behind the one before; it may reach into the next host cluster.
+    /// Writes a compressed cluster directly after the previous one; it may extend into the next
+    /// host cluster.
     fn pack(&mut self, content: &[u8]) -> io::Result<u64> {
         let length = content.len() as u64;
         if self.packed + length > self.packed_end {
-            // Only the end of the file has room behind it.
+            // Only at the end of the file can the space grow.
             if self.packed_end != self.end {
                 self.packed = self.end;
             }
@@ -166,8 +168,8 @@ impl Qcow2Writer {
         Ok(COMPRESSED | further << SECTORS_SHIFT | first)
     }
 
-    /// Has the L2 table of that index in memory. Streams go forward, so each is loaded once; one
-    /// that does not is slow, not wrong.
+    /// Loads the L2 table of that index. A sequential stream loads each table once; other orders
+    /// are slow, but correct.
     fn load(&mut self, index: usize) -> io::Result<()> {
         if self.l2.as_ref().is_some_and(|table| table.index == index) {
             return Ok(());
@@ -195,7 +197,7 @@ impl Qcow2Writer {
         self.out.write_at(&big_endian(&table.entries), offset)
     }
 
-    /// Writes refcount blocks that nothing can touch any more.
+    /// Writes refcount blocks that cannot change any more.
     fn retire(&mut self) -> io::Result<()> {
         let settled = if self.packed_end == self.end { self.packed } else { self.end };
         while self.refcounts.is_settled(settled / CLUSTER as u64) {
@@ -226,13 +228,13 @@ impl Qcow2Writer {
         longs(&mut header, &[0, if zstd { COMPRESSION_TYPE } else { 0 }, 0, 0]);
         words(&mut header, &[4, HEADER]); // refcounts of 2^4 bits
         header.push(u8::from(zstd));
-        // The header's padding, and the end of its extensions.
+        // Padding of the header, and the end marker of its extensions.
         header.resize(HEADER as usize + 8, 0);
         header
     }
 }
 
-/// Clusters that hold so many bytes.
+/// Number of clusters that `bytes` bytes occupy.
 fn clusters(bytes: u64) -> u64 {
     bytes.div_ceil(CLUSTER as u64)
 }

@@ -1,13 +1,13 @@
-//! How often each cluster of the file is used, in blocks of one cluster.
+//! Reference counts of the clusters of a file, in blocks of one cluster.
 
 use std::collections::VecDeque;
 
 use super::CLUSTER;
 
-/// Counts of 16 bits in a block.
+/// Number of 16-bit counts in a block.
 const COUNTS: u64 = CLUSTER as u64 / 2;
 
-/// The counts: blocks that were written, and those that may still change.
+/// Offsets of the written blocks, and the blocks that may still change.
 #[derive(Debug, Default)]
 pub(super) struct Refcounts {
     written: Vec<u64>,
@@ -15,7 +15,7 @@ pub(super) struct Refcounts {
 }
 
 impl Refcounts {
-    /// The cluster of the file is used once more.
+    /// Increments the count of a cluster of the file.
     pub fn add(&mut self, cluster: u64) {
         let block = (cluster / COUNTS) as usize - self.written.len();
         while self.open.len() <= block {
@@ -24,24 +24,25 @@ impl Refcounts {
         self.open[block][(cluster % COUNTS) as usize] += 1;
     }
 
-    /// Whether the first open block lies wholly before `cluster`, the first that may change.
+    /// Whether no count of the first open block can change; `cluster` is the first cluster that
+    /// can.
     pub fn is_settled(&self, cluster: u64) -> bool {
         (self.written.len() as u64 + 1) * COUNTS <= cluster
     }
 
-    /// Takes the first open block out, as it stands in the file; [`Self::written`] must follow.
+    /// Removes the first open block and returns its bytes; [`Self::written`] must follow.
     pub fn close(&mut self) -> Vec<u8> {
         let block = self.open.pop_front().unwrap_or_else(|| vec![0; COUNTS as usize]);
         block.iter().flat_map(|count| count.to_be_bytes()).collect()
     }
 
-    /// The block that was closed stands at `offset`.
+    /// Records the offset of the block that was closed.
     pub fn written(&mut self, offset: u64) {
         self.written.push(offset);
     }
 
-    /// How many blocks and clusters of the table are to be appended to a file of `clusters`
-    /// clusters, they themselves being counted.
+    /// Number of blocks, and of clusters of the table, to append to a file of `clusters` clusters.
+    /// Both count themselves.
     pub fn to_come(&self, clusters: u64) -> (u64, u64) {
         let written = self.written.len() as u64;
         let (mut blocks, mut table) = (0, 0);
@@ -55,7 +56,7 @@ impl Refcounts {
         }
     }
 
-    /// The table of all blocks, as it stands in the file.
+    /// Bytes of the refcount table.
     pub fn table(&self) -> Vec<u8> {
         super::big_endian(&self.written)
     }

@@ -1,4 +1,4 @@
-//! A VMDK that is made of several files, put together: flat and sparse extents one after another.
+//! Joins a VMDK that consists of several files: flat and sparse extents in sequence.
 
 mod once;
 mod sparse;
@@ -19,7 +19,7 @@ use crate::model::Sha256Digest;
 /// Sectors of a cluster.
 const CLUSTER_SECTORS: u64 = CLUSTER as u64 / SECTOR;
 
-/// The files of one disk.
+/// The open files of one disk.
 #[derive(Debug)]
 pub struct Split {
     extents: Vec<SplitExtent>,
@@ -29,7 +29,7 @@ pub struct Split {
 
 #[derive(Debug)]
 struct SplitExtent {
-    /// Where it begins on the disk, and where the next one does, in sectors.
+    /// Begin and end of the extent on the disk, in sectors.
     begin: u64,
     end: u64,
     content: PartContent,
@@ -38,16 +38,16 @@ struct SplitExtent {
 #[derive(Debug)]
 enum PartContent {
     Zero,
-    /// A file, and the byte of it that is the extent's first.
+    /// A file, and the offset of the extent in it, in bytes.
     Flat(File, u64),
     Sparse(Sparse),
 }
 
 impl Split {
-    /// The descriptor at `path`, and the files that it names beside it.
+    /// Paths of the descriptor and of the files that it names.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If the descriptor cannot be read.
     pub fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
         let text = descriptor(path)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -60,12 +60,11 @@ impl Split {
         Ok(files)
     }
 
-    /// Opens the files that the descriptor at `path` names, all of them beside it.
-    /// [`inspect`](super::inspect) must have found nothing wrong with it.
+    /// Opens the files that the descriptor at `path` names, all in its folder.
+    /// [`inspect`](super::inspect) must have accepted it.
     ///
     /// # Errors
-    /// When a file cannot be read, or is not what the descriptor says
-    /// ([`ErrorKind::InvalidData`]).
+    /// If a file cannot be read, or does not match the descriptor ([`ErrorKind::InvalidData`]).
     pub fn open(path: &Path) -> io::Result<Self> {
         let text = descriptor(path)?;
         let folder = path.parent().unwrap_or(Path::new("/"));
@@ -83,14 +82,14 @@ impl Split {
         Ok(Self { extents, capacity })
     }
 
-    /// A sparse file of `sectors` sectors that is a disk of its own.
+    /// A sparse file of `sectors` sectors that is a complete disk.
     pub(super) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
         let content = PartContent::Sparse(Sparse::hosted(file, sectors)?);
         let capacity = sectors.checked_mul(SECTOR).ok_or_else(|| invalid("it is too long"))?;
         Ok(Self { extents: vec![SplitExtent { begin: 0, end: sectors, content }], capacity })
     }
 
-    /// The same for another thread. The directories of tables are shared, and the budgets.
+    /// The same disk for another thread. The directories of tables and the budgets are shared.
     pub(super) fn again(&self) -> io::Result<Self> {
         let again = |extent: &SplitExtent| {
             let content = match &extent.content {
@@ -109,12 +108,12 @@ impl Split {
         self.capacity
     }
 
-    /// Writes the disk as qcow2 into `file`, which is empty, and hashes its content; `at` is told
-    /// how far it is, in bytes of the disk, and stops the work by an error. Where nothing is found
-    /// for long, `going` does.
+    /// Writes the disk as qcow2 into `file`, which must be empty, and hashes its content. `at` gets
+    /// the position in bytes of the disk and may stop the work with an error. `going` stops a long
+    /// search for data.
     ///
     /// # Errors
-    /// [`Error::Write`], also for what could not be read; [`Error::TooLarge`].
+    /// [`Error::Write`], also for read errors; [`Error::TooLarge`].
     pub fn write(
         mut self,
         file: File,
@@ -141,7 +140,7 @@ impl Split {
         Ok((writer.finish()?, hash.finish()))
     }
 
-    /// The first sector from `sector` on that may hold something.
+    /// First sector from `sector` on that may contain data.
     pub(super) fn next_data(&mut self, sector: u64, going: &Going) -> io::Result<Option<u64>> {
         for extent in self.extents.iter_mut().filter(|extent| extent.end > sector) {
             going.check()?;
@@ -155,7 +154,7 @@ impl Split {
         Ok(None)
     }
 
-    /// Fills `buffer` from `sector` on; what is not there is zero.
+    /// Fills `buffer` from `sector` on; missing data is zero.
     pub(super) fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
         buffer.fill(0);
         let until = sector + buffer.len() as u64 / SECTOR;
@@ -215,7 +214,7 @@ impl PartContent {
     }
 }
 
-/// The bytes of the descriptor at `path`, which is of bounded length.
+/// Content of the descriptor at `path`, of limited length.
 fn descriptor(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(LONGEST_DESCRIPTOR as u64 + 1).read_to_end(&mut text)?;
@@ -225,7 +224,7 @@ fn descriptor(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The file of an extent beside its descriptor.
+/// Path of an extent in the descriptor's folder.
 fn extent_file(folder: &Path, name: &str) -> io::Result<PathBuf> {
     let missing = || invalid(&format!("its extent '{name}' is no file beside it"));
     beside(folder, name)?.ok_or_else(missing)

@@ -1,4 +1,4 @@
-//! Whether each byte of the files of a VMDK stands for one place of the disk.
+//! Checks that a descriptor uses each byte of the extents' files only once.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,16 +8,16 @@ use std::path::Path;
 use crate::image::beside;
 use crate::image::vmdk::Extent;
 
-/// Refuses a descriptor that names the same bytes twice: 60 KiB of text would make a disk of
-/// gigabytes out of one small file. Parts of one flat file may be several extents. The files lie in
-/// `folder`. The inner result says what is wrong.
+/// Rejects a descriptor that names the same bytes twice: 60 KiB of text would turn one small file
+/// into a disk of gigabytes. Separate parts of one flat file may be several extents. The files are
+/// in `folder`. The inner result names the fault.
 pub(in crate::image) fn each_once(
     extents: &[Extent],
     folder: &Path,
 ) -> io::Result<Result<(), String>> {
     let mut named: HashMap<(u64, u64), Vec<(u64, u64)>> = HashMap::new();
     for extent in extents.iter().filter(|extent| extent.kind != "ZERO") {
-        // An extent that is not there is refused where it is opened.
+        // Opening reports a missing extent later.
         let Some(path) = beside(folder, &extent.file)? else { continue };
         // A file may have several names.
         let file = path.metadata()?;

@@ -1,4 +1,4 @@
-//! A file of grains, none of them compressed, found through a directory of tables.
+//! Reader of an extent of uncompressed grains, located by a directory of tables.
 //!
 //! | extent | written by | layout |
 //! |---|---|---|
@@ -20,15 +20,14 @@ use crate::image::vmdk::SECTOR;
 const LARGEST_GRAIN: u64 = 1 << 11;
 /// Most entries of a grain table.
 const MOST_ENTRIES: u64 = 1 << 16;
-/// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 of them to a table, or of 4 KiB
-/// with 4096.
+/// Most tables of an extent: 64 TiB in grains of 64 KiB with 512 per table, or of 4 KiB with 4096.
 const MOST_TABLES: u64 = 1 << 22;
-/// Entries of a table of ESX.
+/// Entries of a table of an ESX extent.
 const ESX_ENTRIES: u64 = 4096;
 /// Magic number and version of a space-efficient extent.
 const SE_MAGIC: u64 = 0xcafe_babe;
 const SE_VERSION: u64 = 0x2_0000_0001;
-/// Magic number of what changes in its header.
+/// Magic number of the volatile header of a space-efficient extent.
 const SE_VOLATILE_MAGIC: u64 = 0xcafe_cafe;
 
 /// A sparse extent.
@@ -40,43 +39,43 @@ pub(in crate::image) struct Sparse {
     grain: u64,
     /// Grains of one table.
     entries: u64,
-    /// The directory: where each table is, as the layout says it; 0 for none.
+    /// Directory: position of each table in the layout's encoding; 0 for a missing table.
     tables: Arc<[u64]>,
-    /// The table that was used last.
+    /// Index and entries of the table that was used last.
     table: Option<(usize, Vec<u64>)>,
-    /// What may still be read of the grains: two entries that name one grain would make a disk out
-    /// of nothing.
+    /// Sectors of grains that may still be read: entries that name one grain twice would turn a
+    /// small file into a huge disk.
     grains: TableBudget,
 }
 
-/// What a header says of its extent.
+/// Fields of an extent's header.
 struct Shape {
     layout: SparseLayout,
-    /// Sectors of the disk that it can hold.
+    /// Sectors of the disk that the extent can contain.
     capacity: u64,
     /// Sectors of a grain.
     grain: u64,
     /// Grains of one table.
     entries: u64,
-    /// Where the directory is, in sectors.
+    /// Sector of the directory.
     directory: u64,
 }
 
-/// How tables and grains are found. All numbers are sectors of the file.
+/// Encoding of the locations of tables and grains. All numbers are sectors of the file.
 #[derive(Debug, Clone, Copy)]
 enum SparseLayout {
     /// Entries of 32 bits, which are sectors; 1 stands for a grain of zeros.
     Sectors,
-    /// Entries of 64 bits, which count from where tables and grains begin.
+    /// Entries of 64 bits, relative to the begin of the tables and of the grains.
     SpaceEfficient { tables: u64, grains: u64 },
 }
 
 impl Sparse {
     /// Opens a hosted extent of `sectors` sectors. Header: flags at byte 8, capacity 12, grain size
-    /// 20, entries of a table 44, place of the directory 56.
+    /// 20, entries of a table 44, position of the directory 56.
     pub(in crate::image) fn hosted(file: File, sectors: u64) -> io::Result<Self> {
         let header = SparseHeader::read(&file, 0)?;
-        // A flag of the higher half says that its grains are compressed.
+        // A flag in the upper half means compressed grains.
         let known = header.0.starts_with(b"KDMV") && header.word(8) >> 16 == 0;
         let shape = Shape {
             layout: SparseLayout::Sectors,
@@ -88,7 +87,7 @@ impl Sparse {
         Self::open(file, known.then_some(shape), sectors)
     }
 
-    /// Opens an extent of ESX. Header: version at byte 4, capacity 12, grain size 16, place of the
+    /// Opens an ESX extent. Header: version at byte 4, capacity 12, grain size 16, position of the
     /// directory 20.
     pub(super) fn esx(file: File, sectors: u64) -> io::Result<Self> {
         let header = SparseHeader::read(&file, 0)?;
@@ -104,9 +103,8 @@ impl Sparse {
     }
 
     /// Opens a space-efficient extent. Header of 64-bit numbers: 0 magic, 1 version, 2 capacity, 3
-    /// grain size, 4 sectors of a table, 10 place of the volatile header, 16 of the directory, 18
-    /// of the tables, 24 of the grains. In the volatile one: 0 magic, 3 whether a journal is to be
-    /// replayed.
+    /// grain size, 4 sectors of a table. Positions: 10 volatile header, 16 directory, 18 tables, 24
+    /// grains. In the volatile header: 0 magic, 3 whether a journal must be replayed.
     pub(super) fn space_efficient(file: File, sectors: u64) -> io::Result<Self> {
         let header = SparseHeader::read(&file, 0)?;
         let number = |n: usize| header.long(8 * n);
@@ -140,7 +138,7 @@ impl Sparse {
         Ok(Self { file, layout, grain, entries, tables: tables.into(), table: None, grains })
     }
 
-    /// The same for another thread.
+    /// The same extent for another thread.
     pub(super) fn again(&self) -> io::Result<Self> {
         let (tables, grains) = (self.tables.clone(), self.grains.clone());
         let Self { layout, grain, entries, .. } = *self;
@@ -148,7 +146,7 @@ impl Sparse {
         Ok(Self { file, layout, grain, entries, tables, table: None, grains })
     }
 
-    /// The first sector from `sector` on, below `length`, that may hold something.
+    /// First sector in `sector..length` that may contain data.
     pub(super) fn next_data(
         &mut self,
         sector: u64,
@@ -169,7 +167,7 @@ impl Sparse {
         Ok(None)
     }
 
-    /// Where the last of its grains ends in the file, in bytes, for a disk of `sectors` sectors.
+    /// End of the last grain in the file, in bytes, for a disk of `sectors` sectors.
     pub(in crate::image) fn reach(&mut self, sectors: u64, going: &Going) -> io::Result<u64> {
         let (mut held, mut end) = (0_u64, 0);
         for index in 0..self.tables.len() as u64 {
@@ -188,14 +186,14 @@ impl Sparse {
             }
         }
         let (end, length) = (bytes(end)?, self.file.metadata()?.len());
-        // Of a file that is cut off, the caller says where.
+        // If the file is truncated, the caller reports where.
         if end <= length {
             TableBudget::of_data(length).draw(held.saturating_mul(SECTOR))?;
         }
         Ok(end)
     }
 
-    /// Reads what is there from `sector` on; the rest of `buffer` stays as it is.
+    /// Reads existing grains from `sector` on; the rest of `buffer` is unchanged.
     pub(super) fn read(&mut self, sector: u64, buffer: &mut [u8]) -> io::Result<()> {
         let (mut sector, mut rest) = (sector, buffer);
         while !rest.is_empty() {
@@ -212,7 +210,7 @@ impl Sparse {
         Ok(())
     }
 
-    /// Where a grain is in the file, if it is there.
+    /// Sector of a grain in the file, if it exists.
     fn place(&mut self, grain: u64) -> io::Result<Option<u64>> {
         let index = (grain / self.entries) as usize;
         let Some(place) = self.layout.table(self.tables[index], self.entries)? else {
@@ -237,14 +235,14 @@ impl Shape {
             && self.tables(sectors) <= MOST_TABLES
     }
 
-    /// How many tables so many sectors have.
+    /// Number of tables for `sectors` sectors.
     fn tables(&self, sectors: u64) -> u64 {
         sectors.div_ceil(self.grain * self.entries)
     }
 }
 
 impl SparseLayout {
-    /// Where a table is, by its entry in the directory.
+    /// Sector of a table, by its entry in the directory.
     fn table(self, entry: u64, entries: u64) -> io::Result<Option<u64>> {
         match self {
             _ if entry == 0 => Ok(None),
@@ -257,11 +255,11 @@ impl SparseLayout {
         }
     }
 
-    /// Where a grain is, by its entry in a table; none for one that is all zeros.
+    /// Sector of a grain, by its entry in a table; `None` for a grain of zeros.
     fn grain(self, entry: u64, grain: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Sectors => Ok((entry > 1).then_some(entry)),
-            // The highest four bits: 0 never written, 1 unmapped, 2 zeros, 3 there.
+            // The highest four bits: 0 never written, 1 unmapped, 2 zeros, 3 allocated.
             Self::SpaceEfficient { grains, .. } => match entry >> 60 {
                 0..=2 => Ok(None),
                 3 => {
@@ -282,7 +280,7 @@ impl SparseLayout {
         }
     }
 
-    /// So many little-endian numbers from a sector on.
+    /// Reads `count` little-endian numbers, beginning at a sector.
     fn numbers(self, file: &File, sector: u64, count: u64) -> io::Result<Vec<u64>> {
         let width = self.width();
         let mut raw = vec![0; count as usize * width];
@@ -291,7 +289,7 @@ impl SparseLayout {
     }
 }
 
-/// A sector of bytes with numbers in it.
+/// One sector of a header, with access to its numbers.
 struct SparseHeader([u8; SECTOR as usize]);
 
 impl SparseHeader {
@@ -310,7 +308,7 @@ impl SparseHeader {
     }
 }
 
-/// Where a sector of the file begins.
+/// Byte offset of a sector of the file.
 fn bytes(sector: u64) -> io::Result<u64> {
     let place = sector.checked_mul(SECTOR).filter(|place| *place <= LAST_PLACE);
     place.ok_or_else(|| invalid("a table or grain lies nowhere"))

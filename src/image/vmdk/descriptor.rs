@@ -1,37 +1,36 @@
-//! The text that says of which files a VMDK is made ("Virtual Disk Format 5.0", VMware 2011, "The
+//! The text of a VMDK that lists its extents ("Virtual Disk Format 5.0", VMware 2011, "The
 //! Descriptor File").
 
 use std::borrow::Cow;
 
 use crate::image::decoded;
 
-/// Longest one that is read, in bytes. Those of VMware have one or two KiB.
+/// Longest descriptor that is read, in bytes. Those of VMware have one or two KiB.
 pub const LONGEST_DESCRIPTOR: usize = 64 * 1024;
 
-/// A line such as `RW 4192256 FLAT "disk-f001.vmdk" 0`.
+/// An extent line such as `RW 4192256 FLAT "disk-f001.vmdk" 0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
-    /// Its length on the disk, in sectors.
+    /// Length of the extent on the disk, in sectors.
     pub sectors: u64,
     /// `FLAT`, `SPARSE`, `ZERO`, `VMFS`, …
     pub kind: String,
-    /// The file, as it is written; empty for `ZERO`.
+    /// File name as the descriptor spells it; empty for `ZERO`.
     pub file: String,
-    /// Where in a flat file it begins, in sectors.
+    /// Offset of the extent in a flat file, in sectors.
     pub offset: u64,
 }
 
-/// A descriptor as text: `encoding="GBK"` in it says how it was written. File names in it may have
-/// any character of that encoding.
+/// Decodes a descriptor. Its line `encoding="GBK"` names the encoding. File names may contain any
+/// character of that encoding.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     decoded(bytes, "encoding")
 }
 
-/// The extents that a descriptor names, in the order of the disk. A line that makes no sense has a
-/// kind that nobody knows.
+/// Extents of a descriptor, in the order of the disk. A malformed line yields an unknown kind.
 pub fn extents(text: &str) -> Vec<Extent> {
     let lines = text.split(['\n', '\r']).map(str::trim);
-    // By words, as QEMU reads them: a tab is as good as a space.
+    // Split at any white space, as QEMU does: tabs are allowed.
     let is_extent = |line: &&str| {
         let access = line.split_whitespace().next();
         access.is_some_and(|access| ["RW", "RDONLY", "NOACCESS"].contains(&access))

@@ -5,39 +5,39 @@ use crate::image::CLUSTER;
 
 /// `KDMV`, little endian.
 const MAGIC: u32 = 0x564d_444b;
-/// Flags: grains are compressed; markers stand before grains and metadata.
+/// Flags: grains are compressed; markers precede grains and metadata.
 const STREAM_FLAGS: u32 = 1 << 16 | 1 << 17;
 /// Most entries of a grain table; all known writers use 512.
 const MOST_TABLE_ENTRIES: u32 = 1 << 16;
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
-/// Larger grains would make memory depend on the stream.
+/// Largest grain in bytes; a larger one would make memory depend on the stream.
 const LARGEST_GRAIN: u64 = 1 << 20;
-/// What may stand in front of the grains beside their tables, in bytes: descriptor and padding.
+/// Most bytes before the grains besides their tables: descriptor and padding.
 const MOST_FRONT: u64 = 1 << 20;
 /// `gdOffset` of a header whose directory comes at the end.
 pub(super) const DIRECTORY_AT_END: u64 = u64::MAX;
 
-/// The header fields that matter here, in sectors where they are lengths.
+/// Header fields that are needed here; lengths are in sectors.
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
-    /// Size of the disk.
+    /// Size of the disk, in sectors.
     pub capacity: u64,
-    /// Size of a grain: 128 with all known writers.
+    /// Size of a grain, in sectors: 128 with all known writers.
     pub grain: u64,
     /// Grains that one table describes.
     pub(super) table_entries: u32,
-    /// Where the directory of tables stands.
+    /// Sector of the directory of tables.
     pub(super) directory: u64,
-    /// Where the first marker stands.
+    /// Sector of the first marker.
     pub(super) overhead: u64,
 }
 
 impl Header {
-    /// Reads a sector.
+    /// Parses a sector that contains the header or its copy, the footer.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
+    /// What is wrong with the header, as a clause.
     pub fn read(sector: &[u8]) -> Result<Self, &'static str> {
         if u32_at(sector, 0) != MAGIC {
             return Err("its magic number is missing");
@@ -66,34 +66,34 @@ impl Header {
         if plausible { Ok(header) } else { Err("its lengths make no sense") }
     }
 
-    /// Where the tables in front of the grains end, in bytes; 0 when they stand at the end.
+    /// End of the tables before the grains, in bytes; 0 if the tables are at the end.
     pub fn tables_end(&self) -> u64 {
         if self.directory == DIRECTORY_AT_END { 0 } else { self.overhead.saturating_mul(SECTOR) }
     }
 
-    /// Where the part in front of the grains ends that is read again once all of them have passed,
-    /// in bytes: the descriptor, and the tables if they stand there.
+    /// Number of bytes from the file's beginning that are read again after all grains: the
+    /// descriptor, and the tables if they precede the grains.
     pub fn front_end(&self) -> u64 {
         let most = SECTOR + LONGEST_DESCRIPTOR as u64;
         self.tables_end().max(self.overhead.saturating_mul(SECTOR).min(most))
     }
 
-    /// Whether the tables in front of the grains are no longer than a disk of that size needs: each
-    /// stands there twice at most.
+    /// Whether the tables before the grains are no longer than a disk of that size needs. Each
+    /// table exists at most twice.
     pub fn has_usual_front(&self) -> bool {
         let table = (u64::from(self.table_entries) * 4).next_multiple_of(SECTOR);
         let tables = self.tables().saturating_mul(table + 4).saturating_mul(2);
         self.tables_end() <= tables.saturating_add(MOST_FRONT)
     }
 
-    /// Whether a [`Rewriter`](crate::image::Rewriter) takes such grains: 64 KiB, or a small
-    /// multiple of it.
+    /// Whether a [`Rewriter`](crate::image::Rewriter) supports the grain size: 64 KiB or a small
+    /// multiple.
     pub fn has_usual_grains(&self) -> bool {
         let grain = self.grain.saturating_mul(SECTOR);
         grain.is_multiple_of(CLUSTER as u64) && grain <= LARGEST_GRAIN
     }
 
-    /// Number of grain tables, which is that of the directory's entries.
+    /// Number of grain tables, which equals the number of directory entries.
     pub(super) fn tables(&self) -> u64 {
         self.capacity.div_ceil(self.grain * u64::from(self.table_entries))
     }

@@ -1,17 +1,18 @@
-//! Whether a stream is a whole streamOptimized VMDK ("Virtual Disk Format 5.0", VMware 2011).
+//! Checks whether a stream is a complete streamOptimized VMDK ("Virtual Disk Format 5.0", VMware
+//! 2011).
 //!
 //! ```text
 //! ESXi:      header  descriptor … | grain grain … GT marker+table … GD marker+directory footer EOS
 //! qemu-img:  header  descriptor, directory, tables … | grain grain …            (no end marker)
 //! ```
 //!
-//! Every grain begins at a sector with its place on the disk (LBA, 64 bit), the length of its
-//! compressed data (32 bit), and the data. A length of 0 makes it another kind of marker. HTTP
-//! cannot tell a stream that was cut off from one that ended, so the end is looked for here: the
-//! end-of-stream marker after a footer, or else as many grains as the tables in front name.
+//! Every grain begins at a sector: its position on the disk (LBA, 64 bit), the length of its
+//! compressed data (32 bit), and the data. A length of 0 denotes another kind of marker. HTTP does
+//! not distinguish a truncated stream from a finished one. A complete stream therefore ends with a
+//! footer and an end-of-stream marker, or has as many grains as the tables in front name.
 //!
-//! [`Stream`] follows such a stream as it arrives, in whatever pieces, and hands the grains to
-//! anyone who wants them; it keeps none of it.
+//! [`Stream`] parses such a stream as it arrives, in pieces of any size, and passes the grains to a
+//! visitor without storing them.
 
 mod descriptor;
 mod header;
@@ -28,35 +29,35 @@ pub use uuid::uuid;
 use crate::budget::{Going, TableBudget};
 use header::{DIRECTORY_AT_END, u32_at, u64_at};
 
-/// Bytes of a marker that tell what it is.
+/// Bytes of a marker that determine its kind.
 const MARKER: usize = 16;
-/// Entries of a directory that are read at a time.
+/// Entries of a directory that are read at once.
 const DIRECTORY_ENTRIES: u64 = 1 << 12;
 
-/// What is wrong with a stream.
+/// Why a stream is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidStream {
-    /// Its header is that of something else.
+    /// The header is not that of a streamOptimized VMDK.
     #[error("not a streamOptimized VMDK: {0}")]
     Header(&'static str),
-    /// It holds a disk of another size.
+    /// The stream contains a disk of another size.
     #[error("stream contains a disk of {found} bytes instead of {expected}")]
     Capacity {
-        /// Size of the VM's disk.
+        /// Size of the VM's disk, in bytes.
         expected: u64,
-        /// Size in the header.
+        /// Size in the header, in bytes.
         found: u64,
     },
-    /// Something in its middle makes no sense.
+    /// A marker after the header is invalid.
     #[error("stream is damaged at byte {offset}: {fault}")]
     Marker {
-        /// Where.
+        /// Offset in the stream, in bytes.
         offset: u64,
-        /// What is there.
+        /// Clause that names the fault.
         fault: &'static str,
     },
-    /// It holds other grains than its tables name.
+    /// The stream contains more grains than its tables name.
     #[error("stream contains {found} grains, its tables name {named}")]
     Grains {
         /// Grains in the stream.
@@ -64,29 +65,29 @@ pub enum InvalidStream {
         /// Entries in the tables.
         named: u64,
     },
-    /// The file could not be read again.
+    /// The grain tables could not be read again.
     #[error("reading the grain tables")]
     Tables(#[source] io::Error),
 }
 
-/// How a stream that made sense ended.
+/// How a valid stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamEnd {
-    /// It is whole.
+    /// The stream is complete.
     Whole,
-    /// Something is still to come.
+    /// The stream is truncated.
     Early,
 }
 
-/// What the next bytes are.
+/// Kind of the next bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Header,
     Marker,
     Footer,
-    /// Bytes to pass over, and what comes then.
+    /// Number of bytes to skip, and what follows them.
     Skip(u64, After),
-    /// Bytes of a grain, and its padding after them.
+    /// Remaining bytes of a grain and, after them, of its padding.
     Grain {
         left: u64,
         padding: u64,
@@ -102,21 +103,21 @@ enum After {
     Nothing,
 }
 
-/// What a stream holds of the disk.
+/// Content of a stream that belongs to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A grain begins.
     Grain {
-        /// Its place on the disk, in sectors of 512 bytes: a multiple of [`Header::grain`].
+        /// Position on the disk, in sectors of 512 bytes: a multiple of [`Header::grain`].
         sector: u64,
-        /// Bytes of its compressed data, which follow in [`Piece::Data`].
+        /// Bytes of compressed data, which follow in [`Piece::Data`].
         length: u32,
     },
-    /// The next bytes of its compressed data (zlib, RFC 1950).
+    /// Next bytes of the grain's compressed data (zlib, RFC 1950).
     Data(&'a [u8]),
 }
 
-/// Follows a stream as it arrives, whatever the pieces.
+/// Parser of a stream that arrives in pieces of any size.
 #[derive(Debug)]
 pub struct Stream {
     capacity: u64,
@@ -130,7 +131,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The stream of a disk of `capacity` bytes.
+    /// Parser for the stream of a disk of `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
@@ -144,8 +145,8 @@ impl Stream {
         }
     }
 
-    /// How far into the disk the stream has come, in bytes. Grains that are all zero are left out
-    /// of it, so this jumps.
+    /// Position on the disk that the stream has reached, in bytes. It jumps, since streams omit
+    /// grains of zeros.
     pub fn reached(&self) -> u64 {
         (self.reached * SECTOR).min(self.capacity)
     }
@@ -155,10 +156,10 @@ impl Stream {
         self.header.as_ref()
     }
 
-    /// Looks at the next bytes; `visit` gets what they hold of the disk.
+    /// Parses the next bytes; `visit` gets the content of the disk in them.
     ///
     /// # Errors
-    /// [`InvalidStream`] where they make no sense; nothing after that may be pushed.
+    /// [`InvalidStream`] if they are malformed; afterwards no more may be pushed.
     pub fn push(
         &mut self,
         mut bytes: &[u8],
@@ -192,11 +193,11 @@ impl Stream {
         Ok(())
     }
 
-    /// Says whether the stream may end here. `read_at` reads what has been pushed so far again; an
-    /// error of it ends the work.
+    /// Whether the stream is complete. `read_at` reads the bytes pushed so far again; its error is
+    /// returned.
     ///
     /// # Errors
-    /// [`InvalidStream`] when its tables and its grains do not agree, or cannot be read.
+    /// [`InvalidStream`] if tables and grains do not match, or the tables cannot be read.
     pub fn finish(
         self,
         read_at: impl Fn(&mut [u8], u64) -> io::Result<()>,
@@ -218,7 +219,7 @@ impl Stream {
         }
     }
 
-    /// Gathers up to `wanted` bytes, and takes a step when they are there.
+    /// Collects up to `wanted` bytes, and parses them once complete.
     fn collect(
         &mut self,
         bytes: &[u8],
@@ -267,7 +268,7 @@ impl Stream {
         Ok(())
     }
 
-    /// The footer repeats the header, with the directory's place filled in.
+    /// The footer repeats the header, but with the directory's position.
     fn footer_read(&mut self, sector: &[u8]) -> Result<(), InvalidStream> {
         let footer = Header::read(sector).map_err(|fault| self.marker(fault))?;
         let same = self.header.is_some_and(|header| header.capacity == footer.capacity);
@@ -297,7 +298,7 @@ impl Stream {
             self.grains += 1;
             self.reached = self.reached.max((value + header.grain).min(header.capacity));
             visit(Piece::Grain { sector: value, length: size });
-            // The last four bytes of the marker are the grain's first already.
+            // The last four bytes of the marker already belong to the grain.
             let here = u64::from(size).min(4);
             visit(Piece::Data(&marker[12..12 + here as usize]));
             let left = u64::from(size) - here;
@@ -325,10 +326,11 @@ impl Stream {
     }
 }
 
-/// Bytes of the disk that a whole streamOptimized VMDK holds, in grains, by its tables.
+/// Bytes of the disk that a complete streamOptimized VMDK contains in grains, by its tables.
 ///
 /// # Errors
-/// When it cannot be read, is none ([`io::ErrorKind::InvalidData`]), or the work may not go on.
+/// If the file cannot be read, is no such VMDK ([`io::ErrorKind::InvalidData`]), or `going` is
+/// cancelled.
 pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
     let found = final_header(file)?;
     let grains = named_grains(&found, file.metadata()?.len(), |bytes, place| {
@@ -338,26 +340,27 @@ pub fn populated(file: &File, going: &Going) -> io::Result<u64> {
     Ok(grains.saturating_mul(found.grain * SECTOR))
 }
 
-/// Where the tables of a whole streamOptimized VMDK are, all in sectors.
+/// Location of the tables of a complete streamOptimized VMDK, all in sectors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GrainTables {
-    /// Size of a grain.
+    /// Size of a grain, in sectors.
     pub(super) grain: u64,
     /// Grains that one table describes.
     pub(super) entries: u64,
-    /// Where the directory of tables stands.
+    /// Sector of the directory of tables.
     pub(super) directory: u64,
 }
 
 impl GrainTables {
-    /// Reads the header that counts.
+    /// Reads the tables' location from the header or, if they are at the end, from the footer.
     pub(super) fn read(file: &File) -> io::Result<Self> {
         let Header { grain, table_entries, directory, .. } = final_header(file)?;
         Ok(Self { grain, entries: table_entries.into(), directory })
     }
 }
 
-/// The header of a whole stream that names the directory: the first, or its copy at the end.
+/// Header of a complete stream that contains the directory's position: the first one, or the
+/// footer.
 fn final_header(file: &File) -> io::Result<Header> {
     let header = |place| {
         let mut sector = [0; SECTOR as usize];
@@ -368,12 +371,12 @@ fn final_header(file: &File) -> io::Result<Header> {
     if found.directory != DIRECTORY_AT_END {
         return Ok(found);
     }
-    // The footer, and behind it the end-of-stream marker.
+    // The footer, before the end-of-stream marker.
     header(file.metadata()?.len().saturating_sub(2 * SECTOR))
 }
 
-/// Counts the grains that the tables name in a file of `length` bytes. An entry is the sector of a
-/// grain; 0 and 1 stand for grains that are not there.
+/// Counts the grains that the tables of a file of `length` bytes name. An entry is the sector of a
+/// grain; 0 and 1 mean that the grain is missing.
 fn named_grains(
     header: &Header,
     length: u64,

@@ -1,11 +1,11 @@
-//! Streams made by hand, as a host makes them, and by qemu-img.
+//! Streams made by hand, like those of an ESXi host and of qemu-img.
 
 use super::{InvalidStream, Piece, Stream, StreamEnd};
 
 const SECTOR: usize = 512;
 /// Sectors of a grain.
 const GRAIN: u64 = 128;
-/// Size of the disk, two grain tables long.
+/// Size of the disk in bytes, which needs two grain tables.
 const CAPACITY: u64 = 40 << 20;
 
 fn header(directory: u64, overhead: u64) -> Vec<u8> {
@@ -39,7 +39,7 @@ fn grain(index: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-/// What an ESXi host sends: tables, directory and footer after the grains.
+/// Stream of an ESXi host: tables, directory and footer after the grains.
 fn host_stream() -> Vec<u8> {
     let mut stream = header(u64::MAX, 2);
     stream.resize(2 * SECTOR, b'#');
@@ -58,7 +58,7 @@ fn host_stream() -> Vec<u8> {
     stream
 }
 
-/// What qemu-img writes: directory and tables in front, nothing behind.
+/// Stream of qemu-img: directory and tables before the grains, no footer.
 fn qemu_stream() -> Vec<u8> {
     let mut stream = header(1, 10);
     let mut directory = vec![0; SECTOR];
@@ -97,7 +97,7 @@ fn whole_streams_are_accepted_in_any_pieces() {
 fn a_cut_anywhere_is_seen() {
     for stream in [host_stream(), qemu_stream()] {
         for length in 0..stream.len() {
-            // The last sector's padding is all that may be missing from an end marker.
+            // Only the padding of the last sector may be missing after an end marker.
             let end = check(&stream[..length], 512).expect("sound so far");
             assert_eq!(end, StreamEnd::Early, "{length} of {}", stream.len());
         }

@@ -1,4 +1,4 @@
-//! The UUID that VMware gave a disk, which stands in the descriptor of its VMDK.
+//! VMware's UUID of a disk, which is in the descriptor of its VMDK.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -7,11 +7,11 @@ use super::{LONGEST_DESCRIPTOR, SECTOR};
 use crate::image::number::{at, little};
 use crate::model::disk_uuid;
 
-/// VMware's UUID of the disk in a VMDK, as 32 hexadecimal digits in lower case: of a descriptor
-/// that is a file of its own, or that a sparse header points to. `None` where there is none.
+/// VMware's UUID of the disk in a VMDK, as 32 hexadecimal digits in lower case. The descriptor may
+/// be the file itself, or embedded in a sparse VMDK. `None` if it contains no UUID.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn uuid(file: &File) -> io::Result<Option<String>> {
     match descriptor(file) {
         Ok(text) => Ok(in_descriptor(&text)),

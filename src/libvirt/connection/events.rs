@@ -1,5 +1,5 @@
-//! libvirt's event loop, which answers and sends keepalives while calls block: without it a
-//! connection that is stuck is waited for as long as TCP likes.
+//! libvirt's event loop, which answers and sends keepalives while calls block. Without it a call on
+//! a stuck connection waits until TCP times out.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use std::time::Duration;
 use virt::connect::Connect;
 use virt::event::{event_register_default_impl, event_run_default_impl};
 
-/// Seconds between two keepalives, and how many may stay without an answer: a dead connection is
-/// noticed within half a minute.
+/// Seconds between two keepalives, and how many may remain unanswered: a dead connection is
+/// detected within half a minute.
 const INTERVAL: i32 = 5;
 const UNANSWERED: u32 = 4;
 
-/// Has the loop run, on a thread that lives as long as the process. It must run before a
-/// connection is opened. Also for this machine: libvirtd 11.3 may loop without end when
-/// the file system fills up under an upload, and lets go of nobody then.
+/// Runs the event loop on a thread that lives as long as the process. Call this before opening a
+/// connection. Local connections need the loop too: libvirtd 11.3 may spin when the file system
+/// fills up during an upload, and then does not close its connections.
 pub(in crate::libvirt) fn start() {
     static STARTED: OnceLock<()> = OnceLock::new();
     STARTED.get_or_init(|| {
@@ -32,7 +32,7 @@ pub(in crate::libvirt) fn start() {
     });
 }
 
-/// Has the connection closed when the other side falls silent.
+/// Makes libvirt close the connection when the daemon stops responding.
 pub(in crate::libvirt) fn keep_alive(connect: &Connect) {
     if let Err(error) = connect.set_keep_alive(INTERVAL, UNANSWERED) {
         tracing::debug!(%error, "the daemon has no keepalives");

@@ -14,39 +14,38 @@ use virt::connect::Connect;
 
 use super::{Error, Refusal};
 
-/// How long a daemon may take to let somebody in. Over ssh, with a slow login, it is some seconds.
+/// Time limit for opening a connection. A slow login over ssh takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where libvirt is and how to use it.
+/// How to connect to a libvirt daemon, and how to store disks there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Connection URI: `qemu:///system`.
     pub uri: String,
-    /// How disks get into a pool.
+    /// How disk images are transferred into a storage pool.
     pub transfer: Transfer,
-    /// Whether volumes are read back and their sums compared with those of the images.
+    /// Whether volumes are read back and their checksums compared with those of the images.
     pub verify: bool,
-    /// Storage pool that may hold the disk of a guest which proves KVM on another machine, for as
-    /// long as that takes.
+    /// Storage pool for the temporary disk of the guest that proves KVM on a remote host.
     pub scratch_pool: Option<String>,
 }
 
-/// How disks get into a pool.
+/// How disk images are transferred into a storage pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Transfer {
-    /// Copied into the pool's folder where that is on this machine and can be written, else sent.
+    /// Copies into the pool's folder if the folder is on this machine and writable, else uploads.
     #[default]
     Auto,
-    /// Sent through libvirt, even to this machine.
+    /// Uploads through libvirt, even to this machine.
     Stream,
 }
 
-/// A libvirt daemon that VMs can be given to.
+/// A connection to a libvirt daemon that VMs can be imported into.
 #[derive(Clone)]
 pub struct Connection {
     connect: Arc<Connect>,
     settings: Settings,
-    /// Whether KVM runs there: the proof takes seconds, so it is made once.
+    /// Whether KVM runs on the daemon's host. The proof takes seconds, so it is made once.
     pub(super) kvm_runs: Arc<OnceCell<bool>>,
 }
 
@@ -57,14 +56,14 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     ///
     /// # Errors
     /// [`Error::Uri`], [`Error::Unreachable`], [`Error::Silent`], [`Error::PermissionDenied`] or
     /// [`Error::Rejected`], each with a hint.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
         uri_check::check(&settings.uri)?;
-        // Else libvirt prints every error to standard error by itself.
+        // Without this call libvirt prints every error to standard error.
         virt::error::clear_error_callback();
         events::start();
         let uri = ssh::in_batch_mode(&settings.uri).into_owned();
@@ -79,13 +78,13 @@ impl Connection {
         Ok(Self { connect: Arc::new(connect), settings: settings.clone(), kvm_runs })
     }
 
-    /// The same connection, used in another way.
+    /// The same connection with other settings.
     pub(super) fn with(&self, settings: &Settings) -> Self {
         Self { settings: settings.clone(), ..self.clone() }
     }
 
-    /// Whether the daemon is still there. A question, since a connection that nothing was sent over
-    /// does not know that it broke.
+    /// Whether the daemon still answers. Sends a request, since an idle connection does not notice
+    /// that it broke.
     pub(super) async fn answers(&self) -> bool {
         let version = |connect: &Connect| {
             connect.lib_version().map_err(Error::call("asking for libvirt's version"))
@@ -93,7 +92,7 @@ impl Connection {
         self.call(version).await.is_ok()
     }
 
-    /// Runs `act` where it may block.
+    /// Runs `act` on a thread that may block.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Connect) -> Result<T, Error> + Send + 'static,
@@ -102,15 +101,15 @@ impl Connection {
         let work = move || {
             act(&connect).map_err(|error| match connect.is_alive() {
                 Ok(true) => error,
-                // Whatever the call said, this is why.
+                // The call failed because the connection is lost, whatever its error says.
                 _ => Error::ConnectionLost { uri, source: Box::new(error) },
             })
         };
         tokio::task::spawn_blocking(work).await.map_err(Error::Task)?
     }
 
-    /// This connection, or a new one where it was lost. The new one may fail as well: then the old
-    /// one says so.
+    /// This connection, or a new one if it was lost. If connecting fails, returns the old
+    /// connection, whose next call reports the error.
     pub(super) async fn revived(&self, lost: bool) -> Self {
         match lost {
             true => Self::connect(&self.settings).await.unwrap_or_else(|_| self.clone()),
@@ -118,17 +117,14 @@ impl Connection {
         }
     }
 
-    /// The pool that may hold a disk for a moment.
     pub(super) fn scratch_pool(&self) -> Option<String> {
         self.settings.scratch_pool.clone()
     }
 
-    /// Whether volumes are read back.
     pub(super) fn verifies(&self) -> bool {
         self.settings.verify
     }
 
-    /// Which daemon it is.
     pub(super) fn uri(&self) -> &str {
         &self.settings.uri
     }
@@ -138,7 +134,7 @@ impl Connection {
         uri::is_local(&self.settings.uri)
     }
 
-    /// Whether disks may be copied into a folder that the daemon names.
+    /// Whether disks may be copied into the pool's folder, whose path the daemon reports.
     pub(super) fn may_copy(&self) -> bool {
         self.is_local() && self.settings.transfer == Transfer::Auto
     }

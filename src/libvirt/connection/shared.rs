@@ -1,4 +1,4 @@
-//! The connections of a run: one per URI, whichever stage asks for it.
+//! The connections of a run: one per URI, shared by all stages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,13 +7,14 @@ use tokio::sync::Mutex;
 
 use super::super::{Connection, Error, Settings};
 
-/// Connections that the stages of a run share. Clones share them, too; the last one closes them.
+/// Connections that the stages of a run share. Clones share them too; dropping the last clone
+/// closes them.
 #[derive(Debug, Clone, Default)]
 pub struct Connections(Arc<Mutex<HashMap<String, Connection>>>);
 
 impl Connections {
-    /// The connection to `settings.uri`, opened unless it is open and the daemon still answers:
-    /// between two stages lies an export of hours.
+    /// The connection to `settings.uri`. Opens a new one if none is open or the daemon no longer
+    /// answers: an export of hours may pass between two stages.
     ///
     /// # Errors
     /// As [`Connection::connect`].

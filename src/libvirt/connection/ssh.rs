@@ -1,6 +1,6 @@
-//! Logins over ssh: never a question that nobody answers, and the commands that log in by hand.
+//! Logins over ssh, which never prompt, and commands for logging in by hand.
 //!
-//! libvirt starts `ssh` by itself; all that it tells is what ssh said before it ended.
+//! libvirt starts `ssh` itself and reports only what ssh printed before it exited.
 
 use std::borrow::Cow;
 
@@ -9,13 +9,13 @@ use url::Url;
 use super::super::hint_words::word;
 use super::uri;
 
-/// The URL, where its transport starts the program `ssh`.
+/// The URL, if its transport starts the program `ssh`.
 fn parse(uri: &str) -> Option<Url> {
     Url::parse(uri).ok().filter(|url| url.scheme().ends_with("+ssh"))
 }
 
-/// The URI with ssh in batch mode (`no_tty=1`), unless it says itself what it wants: a run would
-/// else wait for a password or for a word about the host key.
+/// The URI with ssh in batch mode (`no_tty=1`), unless the URI sets `no_tty` itself. Otherwise a
+/// run would wait for a password or for a confirmation of the host key.
 pub(in crate::libvirt) fn in_batch_mode(uri: &str) -> Cow<'_, str> {
     match parse(uri) {
         Some(mut url) if url.query_pairs().all(|(name, _)| name != "no_tty") => {
@@ -26,20 +26,19 @@ pub(in crate::libvirt) fn in_batch_mode(uri: &str) -> Cow<'_, str> {
     }
 }
 
-/// A command that logs in the same way as libvirt does, as far as the URI says how: `ssh -p 2222
-/// me@kvm2`. What the user's configuration of ssh adds, such as an alias or a jump host, holds for
-/// it, too.
+/// A command that logs in as libvirt does, as far as the URI specifies it: `ssh -p 2222 me@kvm2`.
+/// The user's ssh configuration, such as an alias or a jump host, applies to the command too.
 pub(in crate::libvirt) fn login(uri: &str) -> String {
     let own = value(uri, "command").map_or_else(|| "ssh".to_owned(), |command| word(&command));
     format!("{own} {}", arguments(uri))
 }
 
-/// The command that lets the key of the URI log in without a password.
+/// The command that installs the URI's key on the host, for logins without a password.
 pub(in crate::libvirt) fn copy_key(uri: &str) -> String {
     format!("ssh-copy-id {}", arguments(uri))
 }
 
-/// Options and destination, as `ssh` and `ssh-copy-id` take them.
+/// Options and destination for `ssh` and `ssh-copy-id`.
 fn arguments(uri: &str) -> String {
     let Ok(url) = Url::parse(uri) else { return String::new() };
     let key = value(uri, "keyfile").map(|file| format!("-i {} ", word(&file)));
@@ -51,14 +50,14 @@ fn arguments(uri: &str) -> String {
     format!("{}{}{user}{}", key.unwrap_or_default(), port.unwrap_or_default(), uri::host(uri))
 }
 
-/// Whether the URI says `name=…`, and what.
+/// Value of the parameter `name` in the query of the URI, if present.
 pub(in crate::libvirt) fn value(uri: &str, name: &str) -> Option<String> {
     let url = Url::parse(uri).ok()?;
     url.query_pairs().find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
 }
 
-/// The name by which the user's `known_hosts` has the host: for an alias ssh alone knows it, and
-/// says it.
+/// The host's name in the user's `known_hosts`. For an alias only ssh knows the name, and prints
+/// it.
 pub(in crate::libvirt) fn known_as(uri: &str, message: &str) -> String {
     let said = message.split_once("Host key for ").and_then(|(_, rest)| rest.split_once(" has"));
     if let Some((name, _)) = said {

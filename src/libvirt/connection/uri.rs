@@ -2,8 +2,8 @@
 
 use url::Url;
 
-/// How the daemon at `uri` is reached: `unix`, `ssh`, `tls`, … Empty for what is no URI. A host
-/// without a transport means TLS.
+/// Transport of `uri`: `unix`, `ssh`, `tls`, …; empty for an invalid URI. A host without a
+/// transport means TLS.
 pub(in crate::libvirt) fn transport(uri: &str) -> String {
     let Ok(url) = Url::parse(uri) else { return String::new() };
     let named = url.scheme().split_once('+').map_or("", |(_, transport)| transport);
@@ -14,24 +14,24 @@ pub(in crate::libvirt) fn transport(uri: &str) -> String {
     }
 }
 
-/// The host of `uri`, an address of IPv6 without its brackets; empty where there is none.
+/// Host of `uri`, an IPv6 address without its brackets; empty if the URI has none.
 pub(in crate::libvirt) fn host(uri: &str) -> String {
     let url = Url::parse(uri).ok();
     let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
     host.trim_matches(['[', ']']).to_owned()
 }
 
-/// Who logs in at `uri`; empty where it does not say.
+/// User name in `uri`; empty if the URI has none.
 pub(in crate::libvirt) fn user(uri: &str) -> String {
     Url::parse(uri).map(|url| url.username().to_owned()).unwrap_or_default()
 }
 
-/// Whether the daemon at `uri` runs on this machine. False for what is no URI.
+/// Whether the daemon at `uri` runs on this machine. False for an invalid URI.
 pub(in crate::libvirt) fn is_local(uri: &str) -> bool {
     transport(uri) == "unix" && host(uri).is_empty()
 }
 
-/// Whether the daemon at `uri` is a user's own. False for what is no URI.
+/// Whether the daemon at `uri` is a user's session daemon. False for an invalid URI.
 pub(in crate::libvirt) fn is_session(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|url| url.path() == "/session")
 }

@@ -1,4 +1,5 @@
-//! Connection URIs, checked before libvirt sees them: its own words for a missing part help nobody.
+//! Checks connection URIs before libvirt parses them: libvirt's messages about a missing part are
+//! of no help.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -6,10 +7,10 @@ use url::Url;
 use super::super::Error;
 use super::uri::{host, transport, user};
 
-/// Ways to a daemon that run no program of the URI's choice (libvirt, "Transports"): `ext` does.
+/// Transports that run no program of the URI's choice (libvirt, "Transports"); `ext` does.
 const TRANSPORTS: [&str; 6] = ["unix", "ssh", "libssh2", "libssh", "tls", "tcp"];
-/// What a URI may say beyond that (libvirt, "Extra parameters"), but for `command` and `netcat`,
-/// which name programs to run, and `name`, a URI that the daemon would open.
+/// Query parameters that a URI may have (libvirt, "Extra parameters"). Left out are `command` and
+/// `netcat`, which name programs to run, and `name`, a URI that the daemon would open.
 const PARAMETERS: [&str; 12] = [
     "keyfile",
     "known_hosts",
@@ -28,7 +29,7 @@ const PARAMETERS: [&str; 12] = [
 /// Checks a URI.
 ///
 /// # Errors
-/// [`Error::Uri`] with what is missing.
+/// [`Error::Uri`] with the problem.
 pub(in crate::libvirt) fn check(uri: &str) -> Result<(), Error> {
     let wrong = |problem| Err(Error::Uri { uri: uri.to_owned(), problem });
     let Ok(url) = Url::parse(uri) else {
@@ -42,7 +43,7 @@ pub(in crate::libvirt) fn check(uri: &str) -> Result<(), Error> {
         return wrong("its driver is not qemu");
     }
     if !uri.bytes().all(|byte| byte.is_ascii_graphic()) {
-        // The parser of libvirt and this one could take different words for the transport.
+        // libvirt's parser and this one could read different transports from such a URI.
         return wrong("it has a blank or a control character");
     }
     if !TRANSPORTS.contains(&transport(uri).as_str()) {
@@ -60,15 +61,15 @@ pub(in crate::libvirt) fn check(uri: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks a URI that a file names: it must not choose a program that runs here.
+/// Checks a URI that comes from a file: it must not choose a program that runs on this machine.
 ///
 /// # Errors
-/// [`Error::Uri`] with what is wrong; [`Error::UriOfFile`].
+/// [`Error::Uri`] with the problem; [`Error::UriOfFile`].
 pub fn check_from_file(uri: &str) -> Result<(), Error> {
     check(uri)?;
     let query = Url::parse(uri).ok().and_then(|url| url.query().map(str::to_owned));
     let query = query.unwrap_or_default();
-    // libvirt parts them by either, whatever their case.
+    // libvirt splits the query at either character and ignores the case of parameters.
     let words = query.split(['&', ';']).filter(|word| !word.is_empty());
     let mut names = words.map(|word| word.split_once('=').map_or(word, |(name, _)| name));
     let is_known = |name: &str| {

@@ -1,4 +1,4 @@
-//! What a running domain writes to its serial console.
+//! The serial console of a running domain.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use virt::sys;
 
 use super::super::Error;
 
-/// Bytes kept: a boot's last screens, whatever it wrote before.
+/// Bytes of output kept: the last screens of a boot.
 const KEPT: usize = 64 * 1024;
-/// What `virStreamRecv` returns when nothing is there yet.
+/// Returned by `virStreamRecv` when no data is available yet.
 const NOTHING_YET: isize = -2;
 
-/// Silence after which a key is pressed: a login prompt that was lost on its way comes again then,
-/// and whatever waits for a key goes on.
+/// Silence after which Enter is pressed: a lost login prompt is printed again, and a program that
+/// waits for a key continues.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// An open console and its last words.
+/// An open console and its latest output.
 pub(in crate::libvirt) struct Console {
     stream: Option<Stream>,
     kept: Vec<u8>,
@@ -26,7 +26,7 @@ pub(in crate::libvirt) struct Console {
 }
 
 impl Console {
-    /// Opens the first console of a domain, taking it from any other client.
+    /// Opens the first console of a domain and disconnects any other client from it.
     pub fn open(connect: &Connect, domain: &Domain, name: &str) -> Result<Self, Error> {
         let call = || Error::call(format!("opening the console of domain '{name}'"));
         let stream = Stream::new(connect, sys::VIR_STREAM_NONBLOCK).map_err(call())?;
@@ -34,7 +34,8 @@ impl Console {
         Ok(Self { stream: Some(stream), kept: Vec::new(), quiet_since: Instant::now() })
     }
 
-    /// Takes what has arrived since. A console that was closed has no more to say.
+    /// Reads the output that has arrived since the last call. A closed console yields no more
+    /// output.
     pub fn read(&mut self) {
         let mut buffer = [0; 4096];
         while let Some(stream) = &self.stream {
@@ -63,7 +64,7 @@ impl Console {
         }
     }
 
-    /// What was written last, without the terminal's control sequences.
+    /// The latest output, without terminal control sequences.
     pub fn text(&self) -> String {
         plain(&String::from_utf8_lossy(&self.kept))
     }
@@ -78,7 +79,7 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        // Dropped otherwise, a stream lives on in the daemon.
+        // A stream that is dropped without `abort` stays open in the daemon.
         if let Some(stream) = self.stream.take()
             && let Err(error) = stream.abort()
         {
@@ -87,13 +88,13 @@ impl Drop for Console {
     }
 }
 
-/// The last lines of a text that are not empty.
+/// The last non-empty lines of a text.
 pub(in crate::libvirt) fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// Without escape sequences (ECMA-48, sections 5.3 and 5.4) and other control characters.
+/// The text without escape sequences (ECMA-48, sections 5.3 and 5.4) and other control characters.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();

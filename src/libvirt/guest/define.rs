@@ -1,4 +1,4 @@
-//! Domains: defined, read back, and refused where the name is taken.
+//! Defines domains, reads them back, and refuses names that are taken.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -16,15 +16,15 @@ use super::identity::{self, Chosen};
 
 /// A domain to be defined.
 pub(in crate::libvirt) struct Definition {
-    /// What it shall be.
+    /// Planned hardware and name of the domain.
     pub spec: DomainSpec,
-    /// The identity that it must have, where that was planned before.
+    /// UUID and mark of the domain, if a plan file fixes them.
     pub drafted: Option<Chosen>,
-    /// Whether it starts with its host.
+    /// Whether the domain starts when its host boots.
     pub autostart: bool,
-    /// The storage pool of its disks.
+    /// Name of the storage pool of the domain's disks.
     pub pool: String,
-    /// Its disks.
+    /// Disks of the domain.
     pub disks: Vec<RegisteredVolume>,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::libvirt) fn check_free(connect: &Connect, name: &str) -> Result<()
     }
 }
 
-/// Defines a domain; returns its UUID, and its XML as libvirt completed it.
+/// Defines a domain; returns its UUID and its XML as libvirt completed it.
 pub(in crate::libvirt) fn define(
     connect: &Connect,
     definition: &Definition,
@@ -49,7 +49,7 @@ pub(in crate::libvirt) fn define(
         None => identity::choose(connect, spec)?,
     };
     match define_as(connect, definition, &chosen, unwind) {
-        // Another run was faster.
+        // Another run has defined a domain with this UUID in the meantime.
         Err(Error::UuidTaken { .. }) if drafted.is_none() => {
             define_as(connect, definition, &Chosen::fresh()?, unwind)
         }
@@ -57,9 +57,9 @@ pub(in crate::libvirt) fn define(
     }
 }
 
-/// Where the UUID is fresh, libvirt itself refuses a name that somebody took in between; with the
-/// UUID of the other domain it would redefine it. So one that is kept from the source is looked up
-/// first.
+/// Defines the domain under that UUID. With a fresh UUID libvirt itself refuses a name that is
+/// taken. With the UUID of an existing domain libvirt would redefine that domain, so a UUID kept
+/// from the source is looked up first.
 fn define_as(
     connect: &Connect,
     Definition { spec, autostart, pool, disks, .. }: &Definition,
@@ -95,17 +95,17 @@ fn define_as(
     Ok((uuid.clone(), xml))
 }
 
-/// A domain as it is now.
+/// Present state of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainNow {
-    /// Its name, which may have been changed.
+    /// Present name, which may differ from the recorded one.
     pub name: String,
-    /// Whether it runs.
+    /// Whether the domain is running.
     pub active: bool,
 }
 
 impl Connection {
-    /// A domain that was defined, as it is now; `None` when libvirt has it no more.
+    /// Present state of a domain that was defined; `None` if the domain no longer exists.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -123,15 +123,15 @@ impl Connection {
     }
 }
 
-/// The XML of a domain as libvirt keeps it.
+/// XML of a domain, as libvirt stores it.
 pub(in crate::libvirt) fn describe(connect: &Connect, uuid: &str) -> Result<String, Error> {
     let call = || Error::call(format!("reading domain {uuid}"));
     let domain = connect.lookup_domain_by_uuid_string(uuid).map_err(call())?;
     domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())
 }
 
-/// Takes a domain out of libvirt again, by its identity; one that is not there is fine, also where
-/// another run removes it at this moment.
+/// Undefines a domain by its UUID. A domain that is missing, or that another run removes
+/// concurrently, is no error.
 pub(in crate::libvirt) fn undefine(
     connect: &Connect,
     uuid: &str,
@@ -139,8 +139,7 @@ pub(in crate::libvirt) fn undefine(
     identity::find(connect, uuid, None)?.map_or(Ok(()), |domain| undefine_found(&domain))
 }
 
-/// Takes this very domain out of libvirt again. Without the flag libvirt refuses one that has
-/// variables of its firmware stored.
+/// Undefines this domain. Without the flag libvirt refuses a domain with stored UEFI variables.
 pub(in crate::libvirt) fn undefine_found(domain: &Domain) -> Result<(), virt::error::Error> {
     match domain.undefine_flags(sys::VIR_DOMAIN_UNDEFINE_NVRAM) {
         Err(error) if error.code().is(ErrorNumber::NoDomain) => Ok(()),

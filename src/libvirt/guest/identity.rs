@@ -1,6 +1,6 @@
-//! The UUID of a domain that keeps that of its source. libvirt wants the UUID in SMBIOS to be that
-//! of the domain, and no two domains of a host may have one; so where another domain has it, the
-//! new one gets its own.
+//! The UUID of a domain that keeps the UUID of its source. libvirt requires the SMBIOS UUID to
+//! match the domain's, and unique UUIDs on a host. If another domain has the UUID, the new domain
+//! gets a fresh one.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -14,22 +14,22 @@ use super::super::own_names::fresh_uuid;
 use super::super::xml::metadata::HYPEREXPORT;
 use super::super::{Connection, Error, xml};
 
-/// UUID of a domain to be.
+/// UUID and mark of a domain that is to be defined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::libvirt) struct Chosen {
     pub uuid: String,
-    /// What tells the domain from any other, which stands in its metadata and in the record of its
-    /// run alone. None of what goes with its own run.
+    /// Mark that distinguishes the domain from any other with the same UUID. Only the domain's
+    /// metadata and the record of its run contain it. `None` for a domain that does not outlive its
+    /// run.
     pub mark: Option<String>,
 }
 
 impl Chosen {
-    /// One that nothing else has.
+    /// A fresh random UUID and mark.
     pub fn fresh() -> Result<Self, Error> {
         Ok(Self { uuid: fresh_uuid()?, mark: Some(fresh_uuid()?) })
     }
 
-    /// The XML of the domain.
     pub fn xml(&self, spec: &DomainSpec) -> Result<String, Error> {
         xml::from_spec::domain_xml(spec, &self.uuid, self.mark.as_deref())
             .map_err(|source| Error::Xml { what: format!("domain '{}'", spec.name), source })
@@ -46,7 +46,7 @@ impl Connection {
         self.call(move |connect| choose(connect, &spec)).await
     }
 
-    /// A warning where another domain has the UUID that the domain would keep.
+    /// A warning if another domain has the UUID that the new domain would keep.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -68,7 +68,8 @@ impl Connection {
     }
 }
 
-/// The UUID of a domain: that of the source, if no other domain has it, else a new one. Blocks.
+/// The UUID of a new domain: that of the source, unless another domain has it, else a fresh one.
+/// Blocks.
 ///
 /// # Errors
 /// [`Error::Call`], [`Error::File`].
@@ -81,14 +82,14 @@ pub(in crate::libvirt) fn choose(connect: &Connect, spec: &DomainSpec) -> Result
     }
 }
 
-/// Name of the domain that has a UUID. Blocks.
+/// Name of the domain with this UUID. Blocks.
 pub(in crate::libvirt) fn owner(connect: &Connect, uuid: &str) -> Result<Option<String>, Error> {
     let call = || Error::call(format!("looking up domain {uuid}"));
     let found = find(connect, uuid, None).map_err(call())?;
     found.map(|domain| domain.name()).transpose().map_err(call())
 }
 
-/// The domain of that UUID, if it is the one with the mark. Blocks.
+/// The domain with this UUID, if it also has the mark. Blocks.
 pub(in crate::libvirt) fn find(
     connect: &Connect,
     uuid: &str,
@@ -104,7 +105,8 @@ pub(in crate::libvirt) fn find(
     Ok(is_it.then_some(domain))
 }
 
-/// What we have written into the metadata of a domain; none of a domain that is not ours. Blocks.
+/// Our element in the metadata of a domain; `None` for a domain that hyperexport has not created.
+/// Blocks.
 pub(in crate::libvirt) fn metadata(domain: &Domain) -> Result<Option<String>, virt::error::Error> {
     let kind = sys::VIR_DOMAIN_METADATA_ELEMENT.cast_signed();
     match domain.metadata(kind, Some(HYPEREXPORT), 0) {
@@ -114,7 +116,7 @@ pub(in crate::libvirt) fn metadata(domain: &Domain) -> Result<Option<String>, vi
     }
 }
 
-/// Whether the XML of a domain, or its metadata, has the mark.
+/// Whether the XML or metadata of a domain contains the mark.
 pub(in crate::libvirt) fn has_mark(xml: &str, mark: Option<&str>) -> bool {
     mark.is_none_or(|mark| {
         is_mark(mark)
@@ -122,16 +124,16 @@ pub(in crate::libvirt) fn has_mark(xml: &str, mark: Option<&str>) -> bool {
     })
 }
 
-/// How the metadata of a domain holds its mark: libvirt chooses the quotes.
+/// How the mark appears in the metadata of a domain: libvirt chooses the quotes.
 const MARKED: [(&str, &str); 2] = [("definition='", "'"), ("definition=\"", "\"")];
 
-/// Whether a word can be a mark: a UUID, and not a word that every domain has.
+/// Whether a word has the form of a mark: a UUID, not a word that every domain contains.
 fn is_mark(word: &str) -> bool {
     word.len() == 36 && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Whether the metadata of a domain proves that the run which the steps are of has made it. A run
-/// of an earlier version has left no mark in it: there has to be none then.
+/// Whether the metadata proves that the run of these undo steps has created the domain. Runs of
+/// earlier versions wrote no mark: without a mark in the steps, the metadata must have none.
 pub(in crate::libvirt) fn is_proved(metadata: Option<&str>, mark: Option<&str>) -> bool {
     match (metadata, mark) {
         (None, _) => false,

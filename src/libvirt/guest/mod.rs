@@ -1,4 +1,4 @@
-//! Domains: defined, started, watched, replaced, and known again as ours.
+//! Domains: defined, started, watched, replaced, and identified as ours.
 
 pub(super) mod console;
 pub(super) mod define;

@@ -1,5 +1,5 @@
-//! A domain of ours that makes way for its successor: it is renamed, and keeps its disks, its
-//! firmware's variables and its identity. Nothing of it is lost, and it can come back.
+//! Replaces a domain that an earlier import created: the old domain is renamed and keeps its disks,
+//! UEFI variables and UUID. Nothing is lost, and the rename can be undone.
 
 use std::path::Path;
 
@@ -17,22 +17,22 @@ use super::super::xml::sources;
 use super::super::{Connection, Error};
 use super::identity;
 
-/// How the name of a domain ends that was set aside, but for a number.
+/// Suffix of the name of a domain that was set aside; a number may follow.
 const ASIDE: &str = "-replaced";
 
-/// A domain that is to make way.
+/// A domain that is to be replaced.
 #[derive(Debug, Clone)]
 pub(in crate::libvirt) struct Predecessor {
     name: String,
     uuid: String,
     autostart: bool,
-    /// Where its firmware keeps its variables.
+    /// Path of its file of UEFI variables.
     nvram: Option<String>,
 }
 
-/// The domain that has the name, if it may be replaced: only by its name typed out, only one that
-/// this program has made, and only one that is shut off and has no snapshots, which libvirt does
-/// not rename. What the steps in `undone` undo first is passed over.
+/// The domain of that name, if it may be replaced. The user must have typed its name, hyperexport
+/// must have created it, and it must be shut off. It must have no snapshots, since libvirt does not
+/// rename such a domain. Domains that the steps in `undone` remove first are skipped.
 fn look(
     connect: &Connect,
     name: &str,
@@ -63,7 +63,7 @@ fn look(
     }))
 }
 
-/// The domain that has the name once the steps in `undone` are undone.
+/// The domain that will have the name after the steps in `undone` are undone.
 fn named(
     connect: &Connect,
     name: &str,
@@ -94,8 +94,8 @@ fn is_ours(domain: &Domain) -> Result<bool, virt::error::Error> {
 }
 
 impl Connection {
-    /// Refuses a `--replace` that replaces nothing: the domain that it names must be there, and
-    /// have the name of the new one.
+    /// Refuses a `--replace` that replaces nothing: the named domain must exist and have the name
+    /// of the new one.
     ///
     /// # Errors
     /// [`Error::ReplacesOther`], [`Error::NothingToReplace`], [`Error::Call`].
@@ -122,8 +122,8 @@ impl Connection {
 }
 
 impl Predecessor {
-    /// Where the variables of the successor's firmware go: libvirt would choose the file that its
-    /// name stands for, which the predecessor has.
+    /// Path for the UEFI variables of the new domain. libvirt would derive the path from the name,
+    /// and the file of that name belongs to the old domain.
     pub fn nvram_beside(&self, request: &ImportRequest<'_>) -> Option<String> {
         let taken = self.nvram.as_deref().filter(|_| request.vm.firmware == Firmware::Efi)?;
         let dir = Path::new(taken).parent()?;
@@ -131,7 +131,7 @@ impl Predecessor {
         Some(dir.join(name).to_string_lossy().into_owned())
     }
 
-    /// Renames it, and keeps it from starting with its host.
+    /// Renames the old domain and turns its autostart off.
     pub fn set_aside(&self, connect: &Connect, unwind: &Unwind) -> Result<(), Error> {
         let Self { name, uuid, autostart, .. } = self;
         let call = || Error::call(format!("setting domain '{name}' aside"));
@@ -150,7 +150,7 @@ impl Predecessor {
     }
 }
 
-/// Gives a domain its name back; says whether it was aside.
+/// Restores the name of a domain that was set aside; returns whether it was set aside.
 pub(in crate::libvirt) fn restore_name(
     connect: &Connect,
     uuid: &str,
@@ -169,7 +169,7 @@ pub(in crate::libvirt) fn restore_name(
     Ok(is_aside)
 }
 
-/// Whether a domain of that name has now the name of one that was set aside.
+/// Whether `now` is a name that a domain called `name` gets when it is set aside.
 pub(in crate::libvirt) fn is_aside(name: &str, now: &str) -> bool {
     let number = now.strip_prefix(name).and_then(|rest| rest.strip_prefix(ASIDE));
     number.is_some_and(|number| {
@@ -178,7 +178,7 @@ pub(in crate::libvirt) fn is_aside(name: &str, now: &str) -> bool {
     })
 }
 
-/// `NAME-replaced`, or the next of its kind.
+/// `NAME-replaced`, or the next free name with a number.
 fn free_name(connect: &Connect, name: &str) -> Result<String, Error> {
     for number in 1_u32.. {
         let number = if number == 1 { String::new() } else { format!("-{number}") };

@@ -1,6 +1,6 @@
-//! Whose run a thing is that lives for a moment: a domain or a volume of a trial. Runs beside each
-//! other see the things of one another, and only those of dead runs may be cleaned up. The mark of
-//! a run stands in the metadata of a domain, and in the name of a volume, which has no metadata.
+//! Identifies the run that owns a temporary domain or volume of a trial. Concurrent runs see each
+//! other's objects, and only objects of dead runs may be cleaned up. The mark of a run is in the
+//! metadata of a domain, and in the name of a volume, which has no metadata.
 
 use std::fmt;
 use std::fs;
@@ -16,12 +16,12 @@ use sha2::{Digest, Sha256};
 
 use super::super::Error;
 
-/// Where a process of this number cannot be looked for, a run is dead after so long: a trial takes
+/// Age after which a run counts as dead if its process cannot be checked from here. A trial takes
 /// seconds, and clocks of hosts differ by minutes.
 const LONGEST_TRIAL: Duration = Duration::from_secs(60 * 60);
-/// The random number of each start of the kernel (random(4)).
+/// Random ID of each boot (random(4)).
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
-/// The namespace that numbers of processes count in (pid_namespaces(7)).
+/// PID namespace of this process (pid_namespaces(7)).
 const NAMESPACE: &str = "/proc/self/ns/pid";
 
 static MARK: LazyLock<Regex> = LazyLock::new(|| {
@@ -32,12 +32,12 @@ static MARK: LazyLock<Regex> = LazyLock::new(|| {
 /// The process of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::libvirt) struct RunOwner {
-    /// Which machine, since which start of it, and which namespace of processes.
+    /// Hash of the boot ID and the PID namespace: it identifies machine, boot and namespace.
     place: String,
     pid: i32,
-    /// When the process began, in ticks since the machine did: numbers of processes are used again.
+    /// Start time of the process, in ticks since boot: process IDs are reused.
     began: u64,
-    /// When the thing was about to be made, in seconds since 1970.
+    /// When the object was about to be created, in seconds since 1970.
     since: u64,
 }
 
@@ -45,7 +45,7 @@ impl RunOwner {
     /// This process, now.
     ///
     /// # Errors
-    /// [`Error::File`] where `/proc` does not tell.
+    /// [`Error::File`] if `/proc` cannot be read.
     pub fn here() -> Result<Self, Error> {
         let place = place().map_err(Error::file("reading", BOOT))?;
         let pid = Pid::this().as_raw();
@@ -54,7 +54,7 @@ impl RunOwner {
         Ok(Self { place, pid, began: began.unwrap_or_default(), since })
     }
 
-    /// The owner whose mark a text has.
+    /// The owner whose mark the text contains.
     pub fn in_text(text: &str) -> Option<Self> {
         let found = MARK.captures(text)?;
         Some(Self {
@@ -65,7 +65,7 @@ impl RunOwner {
         })
     }
 
-    /// Whether the run is known to be dead, by the one who asks.
+    /// Whether the run is known to be dead, as seen from the process `here`.
     pub fn is_dead(&self, here: &Self) -> bool {
         if self.place == here.place {
             return !lives(self.pid, self.began);
@@ -87,9 +87,9 @@ fn place() -> io::Result<String> {
     Ok(sum[..8].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether the process lives that began at that time. A doubt is a yes.
+/// Whether the process with that ID and start time is alive. True if in doubt.
 fn lives(pid: i32, began_at: u64) -> bool {
-    // No signal is sent. Another user's process may be hidden in /proc, but not from this.
+    // Sends no signal. /proc may hide another user's process; this call finds it.
     if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
         return false;
     }
@@ -100,12 +100,12 @@ fn lives(pid: i32, began_at: u64) -> bool {
     }
 }
 
-/// When a process began, in ticks since the machine did; none of a process that has ended and that
-/// its parent has not asked for yet (proc(5), `/proc/pid/stat`, fields 3 and 22).
+/// Start time of a process, in ticks since boot; `None` for a zombie (proc(5), `/proc/pid/stat`,
+/// fields 3 and 22).
 fn began(pid: i32) -> io::Result<Option<u64>> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let odd = || io::Error::from(io::ErrorKind::InvalidData);
-    // The name of the program in field 2 may hold anything.
+    // Field 2, the name of the program, may contain any character.
     let (_, fields) = text.rsplit_once(") ").ok_or_else(odd)?;
     let mut fields = fields.split(' ');
     if fields.next().is_some_and(|state| matches!(state, "Z" | "X" | "x")) {
@@ -137,9 +137,9 @@ mod tests {
         let after = |other: &RunOwner, seconds| {
             other.is_dead(&RunOwner { since: here.since + seconds, ..here.clone() })
         };
-        // The number of this process, of a process before it.
+        // A later process has reused the process ID.
         assert!(after(&RunOwner { began: here.began - 1, ..here.clone() }, 0));
-        // No process has the largest number.
+        // No process has the largest ID.
         assert!(after(&RunOwner { pid: i32::MAX, ..here.clone() }, 0));
         assert!(!after(&here, 1 << 20));
         let elsewhere = RunOwner { place: "0123456789abcdef".to_owned(), ..here.clone() };

@@ -1,8 +1,8 @@
-//! A snapshot of a domain as it came in, to return to when the first days go wrong.
+//! A snapshot of a domain in its imported state, to return to if problems appear later.
 //!
-//! An internal one lies in the qcow2 images themselves. libvirt takes none of a domain with raw
-//! images, and before 10.10 none of one with EFI: those get an external one, where the images stay
-//! as they are and the domain goes on in new files above them.
+//! An internal snapshot is stored in the qcow2 images. libvirt cannot take one of a domain with raw
+//! images, nor, before 10.10, of one with EFI. Such a domain gets an external snapshot: the images
+//! stay unchanged, and the domain writes to new overlay files.
 
 use virt::connect::Connect;
 use virt::error::ErrorNumber;
@@ -20,12 +20,12 @@ use super::super::storage::{pool, volume};
 use super::super::xml::snapshot::{DomainSnapshot, SnapshotDisk, SnapshotDriver, SnapshotSource};
 use super::super::{DefinedDomain, Error, xml};
 
-/// A snapshot to be taken of a domain that does not run.
+/// A snapshot to be taken of a domain that is shut off.
 pub(in crate::libvirt) struct PlannedSnapshot {
     pub name: String,
     pub uuid: String,
     pub place: UsablePool,
-    /// Paths of all disks, each with the name of the volume that an external one makes.
+    /// Paths of all disks, each with the name of the volume that an external snapshot creates.
     disks: Vec<(String, String)>,
     kind: SnapshotKind,
 }
@@ -39,7 +39,7 @@ impl PlannedSnapshot {
         volumes: &[RegisteredVolume],
     ) -> Self {
         let asked = request.volumes(place.kind);
-        // What lies in a CD-ROM drive does not change.
+        // The medium in a CD-ROM drive does not change.
         let disks = |wanted: &&WantedVolume| !wanted.medium;
         let inside = request.vm.firmware != Firmware::Efi
             && asked.iter().filter(disks).all(|volume| volume.format == DiskFormat::Qcow2);
@@ -61,7 +61,7 @@ impl PlannedSnapshot {
         }
     }
 
-    /// The files of an external one.
+    /// Undo steps for the files of an external snapshot.
     fn overlays(&self) -> impl Iterator<Item = Undo> {
         self.disks.iter().map(|(_, overlay)| {
             let (name, pool) = (overlay.clone(), self.place.pool.clone());
@@ -93,7 +93,7 @@ impl PlannedSnapshot {
     }
 }
 
-/// Takes a snapshot.
+/// Creates a snapshot.
 pub(in crate::libvirt) fn take(
     connect: &Connect,
     wanted: &PlannedSnapshot,
@@ -120,8 +120,8 @@ pub(in crate::libvirt) fn take(
     Ok(Snapshot { name: name.clone(), kind: *kind })
 }
 
-/// The files that a domain writes to or has written to: its disks, and those of an external
-/// snapshot of ours above them.
+/// The files that a domain writes to or has written to: its disks, and the overlays of our external
+/// snapshot above them.
 pub(in crate::libvirt) fn written(
     request: &ImportRequest<'_>,
     place: &UsablePool,
@@ -148,7 +148,8 @@ pub(in crate::libvirt) fn exists(connect: &Connect, uuid: &str, name: &str) -> b
         .is_ok_and(|domain| virt::domain::Domain::lookup_snapshot_by_name(&domain, name, 0).is_ok())
 }
 
-/// Forgets a snapshot; says whether there was one. The files of an external one stay.
+/// Deletes a snapshot; returns whether it existed. For an external snapshot only the metadata is
+/// deleted, and its files stay.
 pub(in crate::libvirt) fn forget(
     connect: &Connect,
     uuid: &str,

@@ -1,4 +1,4 @@
-//! Starting what was defined: for good, or once to prove that it boots.
+//! Starts a defined domain: permanently, or once to prove that it boots.
 
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
@@ -12,12 +12,12 @@ use super::super::{Connection, DefinedDomain, Error};
 use super::console::Console;
 use super::watch::{GuestSigns, Wait, watch};
 
-/// How long a guest that proved itself may take to shut down before it is switched off.
+/// Time that a guest that has proved to boot gets to shut down before it is switched off.
 const SHUTDOWN: std::time::Duration = std::time::Duration::from_secs(20);
 
 impl Connection {
-    /// Starts a domain, unless it runs already, and waits until its guest shows what `wait` asks
-    /// for. The domain runs on, whatever it shows.
+    /// Starts a domain, unless it is running, and waits until its guest shows the sign in `wait`.
+    /// The domain keeps running in any case.
     ///
     /// # Errors
     /// [`Error::NotSeen`] and [`Error::GuestStopped`] with the last lines of its console;
@@ -44,9 +44,10 @@ impl Connection {
     }
 }
 
-/// Starts a domain once with every link down, so that the source, which may run, meets no second
-/// machine of its address; waits for its sign, and stops it again. Its definition is not touched:
-/// the links are taken down in the paused machine only. A run that is killed leaves it stopped.
+/// Starts a domain once with all links down, waits for its sign, and stops it again. The source VM
+/// may be running, and must not meet a second machine with its address. The definition stays
+/// unchanged: only the paused domain's links are set down. If the run is killed, libvirt stops the
+/// domain.
 pub(in crate::libvirt) fn prove(
     connect: &Connect,
     uuid: &str,
@@ -64,8 +65,7 @@ pub(in crate::libvirt) fn prove(
     Ok(seen)
 }
 
-/// Starts a domain, waits for its sign, and switches it off at once: nothing of what it wrote
-/// counts.
+/// Starts a domain, waits for its sign, and switches it off at once: its writes are discarded.
 pub(in crate::libvirt) fn run_once(
     connect: &Connect,
     uuid: &str,
@@ -110,7 +110,7 @@ impl<'a> StartingDomain<'a> {
         Error::call(format!("{verb} domain '{}'", self.name))
     }
 
-    /// Starts it with its processors stopped, so that not a word on its console is missed.
+    /// Starts the domain with its vCPUs paused, so that no console output is missed.
     fn start_paused(&self, console: bool, flags: u32) -> Result<Option<Console>, Error> {
         let flags = sys::VIR_DOMAIN_START_PAUSED | flags;
         self.domain.create_with_flags(flags).map_err(self.call("starting"))?;
@@ -137,7 +137,8 @@ impl<'a> StartingDomain<'a> {
         Ok(())
     }
 
-    /// Asks the guest to shut down; it has proved itself, and is switched off if it does not.
+    /// Asks the guest to shut down; switches it off if it does not. The guest has already proved to
+    /// boot.
     fn stop(&self) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         if self.domain.shutdown().is_ok() {

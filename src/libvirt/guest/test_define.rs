@@ -1,5 +1,5 @@
-//! A dress rehearsal: the domain is defined under a throw-away name and forgotten at once, so that
-//! what libvirt has against its hardware costs seconds and not a night's transfer.
+//! A test definition: the domain is defined under a temporary name and undefined at once. If
+//! libvirt rejects the hardware, the run fails within seconds and not after a long transfer.
 
 use tokio_util::sync::CancellationToken;
 use virt::connect::Connect;
@@ -21,16 +21,16 @@ use super::run_owner::RunOwner;
 use super::watch::{GuestSigns, Wait};
 use super::{define, identity, start};
 
-/// How names of domains for a boot test begin.
+/// Prefix of the names of domains for a boot test.
 const BOOT_TEST: &str = "hyperexport-boot-test-";
 
 impl Connection {
-    /// Has libvirt accept the domain that [`Self::import`] would define, and forget it; starts a
-    /// pool that is stopped, and stops it again. Takes away what a run left that was killed in
-    /// between, and nothing of a run that lives.
+    /// Lets libvirt validate the domain that [`Self::import`] would define, and undefines it.
+    /// Starts an inactive pool and stops it again. Removes leftovers of killed runs, but nothing of
+    /// a live run.
     ///
     /// # Errors
-    /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's words; [`Error::Plan`],
+    /// [`Error::Refused`] and [`Error::PoolNotStarted`] with libvirt's message; [`Error::Plan`],
     /// [`Error::Call`].
     pub async fn test_define(&self, request: &ImportRequest<'_>) -> Result<(), Error> {
         let expected = |volume: &WantedVolume| volume.planned(format!("/{}", volume.name));
@@ -40,7 +40,7 @@ impl Connection {
         let uuid = fresh_uuid()?;
         let spec = request.plan(&planned)?.renamed(format!("{TRIAL_PREFIX}{uuid}"));
         let owner = RunOwner::here()?;
-        // The mark of the run, by which others know that it lives.
+        // The mark of the run, by which other runs check whether it is alive.
         let chosen = Chosen { uuid: uuid.clone(), mark: Some(owner.to_string()) };
         let (name, xml) = (request.domain_name(), chosen.xml(&spec)?);
         let (choice, local) = (request.pool.clone(), self.is_local());
@@ -59,8 +59,9 @@ impl Connection {
     }
 }
 
-/// Starts a domain like `spec` once, without a network and on overlays of its disks, and waits for
-/// a sign of its guest: what there is to see of a conversion before anything is defined. Blocks.
+/// Starts a domain like `spec` once and waits for a sign of its guest. The domain has no network
+/// and runs on overlays of its disks. This tests the conversion before the domain is defined.
+/// Blocks.
 pub(in crate::libvirt) fn boot_test(
     connect: &Connect,
     spec: DomainSpec,
@@ -71,7 +72,7 @@ pub(in crate::libvirt) fn boot_test(
     let uuid = fresh_uuid()?;
     let (name, own) = (spec.name.clone(), format!("{BOOT_TEST}{uuid}"));
     let xml = domain_xml(&spec.for_boot_test(own.clone()), &uuid)?;
-    // For anyone who comes after a kill: nobody else may touch it while it runs.
+    // In case this run is killed: a later run undefines the domain, which nobody uses meanwhile.
     unwind.announce(&Undo::Undefine { name: own.clone(), uuid: uuid.clone(), mark: None })?;
     let refused = |error| Error::Refused { name, source: Cause::from(error) };
     connect.define_domain_xml_flags(&xml, sys::VIR_DOMAIN_DEFINE_VALIDATE).map_err(refused)?;
@@ -83,7 +84,7 @@ pub(in crate::libvirt) fn boot_test(
     Ok(seen)
 }
 
-/// Whether a domain is one of a boot test, which nobody else has a use for.
+/// Whether the domain belongs to a boot test, so that nobody else uses it.
 pub(in crate::libvirt) fn is_boot_test(name: &str, uuid: &str) -> bool {
     name.strip_prefix(BOOT_TEST) == Some(uuid)
 }
@@ -92,14 +93,14 @@ fn remove_leftovers(connect: &Connect, here: &RunOwner) -> Result<(), Error> {
     let inactive = sys::VIR_CONNECT_LIST_DOMAINS_INACTIVE;
     let domains = connect.list_all_domains(inactive).map_err(Error::call("listing domains"))?;
     for domain in domains {
-        // One that vanished since was another run's, and is no concern of this one.
+        // A domain that vanished since the listing belonged to another run.
         let (Ok(name), Ok(uuid)) = (domain.name(), domain.uuid_string()) else { continue };
         if name.strip_prefix(TRIAL_PREFIX) != Some(&uuid) {
             continue;
         }
         let Ok(metadata) = identity::metadata(&domain) else { continue };
         let owner = metadata.as_deref().and_then(RunOwner::in_text);
-        // One without a mark was left by an earlier version.
+        // A domain without a mark was left by an earlier version.
         if owner.is_none_or(|owner| owner.is_dead(here))
             && let Err(error) = define::undefine(connect, &uuid)
         {

@@ -1,5 +1,4 @@
-//! The disks of a domain that has not run since its definition, to be compared with what was
-//! exported.
+//! Disks of a domain that has not run since its definition, for comparison with the export.
 
 use std::path::PathBuf;
 
@@ -15,22 +14,22 @@ use super::super::xml::source_domain::SourceDomain;
 use super::super::{Connection, DefinedDomain, Error, xml};
 use crate::model::{ByteSize, DiskFormat};
 
-/// A disk that is as the run has left it, as far as libvirt and its pool tell.
+/// A disk that is unchanged since the run, as far as libvirt and the storage pool report.
 #[derive(Debug, Clone)]
 pub struct UnusedDisk {
-    /// Its volume.
+    /// Volume of the disk.
     pub volume: FoundVolume,
-    /// Where it is, on the daemon's machine.
+    /// Path on the daemon's host.
     pub path: PathBuf,
-    /// Size that the guest sees.
+    /// Size that the guest sees, in bytes.
     pub capacity: ByteSize,
     /// Whether `path` is a file of this machine.
     pub is_here: bool,
 }
 
 impl Connection {
-    /// The disks of a domain that a run has defined; the inner result says why they are no longer
-    /// what the run has left.
+    /// The disks of a domain that a run has defined. The inner error is the reason why they are no
+    /// longer as the run left them.
     ///
     /// # Errors
     /// [`Error::Call`], [`Error::Xml`].
@@ -101,7 +100,7 @@ fn unused_disk(
         LastWrite::At(at) if then.is_some_and(|then| then != at) => {
             return Err(format!("{path} was written to since the run"));
         }
-        // A device does not tell: its content will.
+        // A block device has no time of its last write; its content is compared later.
         LastWrite::At(_) | LastWrite::Unknown => {}
     }
     let here = PathBuf::from(path);

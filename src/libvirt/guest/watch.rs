@@ -1,4 +1,4 @@
-//! Watching a domain that was started until it shows that its guest is up.
+//! Watches a started domain until it shows a sign that its guest is up.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -11,51 +11,51 @@ use virt::domain::Domain;
 use super::super::Error;
 use super::console::{Console, last_lines};
 
-/// How often it is looked at.
+/// Time between two checks.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Lines of the console that an error quotes.
 const QUOTED: usize = 5;
-/// The channel of the guest agent, and what libvirt says of it once the agent answers.
+/// The channel of the guest agent, and its state in libvirt once the agent answers.
 const AGENT: &str = "org.qemu.guest_agent.0";
 const CONNECTED: &str = "state='connected'";
 
-/// What a guest must show.
+/// Sign that a guest must show.
 #[derive(Debug, Clone)]
 pub enum Sign {
-    /// Its domain runs.
+    /// The domain runs.
     Running,
-    /// Its guest agent answers.
+    /// The guest agent answers.
     Agent,
-    /// Its serial console shows a text.
+    /// The serial console matches a pattern.
     Console(Regex),
-    /// Its agent answers or its console asks for a login.
+    /// The agent answers or the console shows a login prompt.
     Up,
 }
 
-/// What is waited for, and how long.
+/// Sign to wait for, and how long.
 #[derive(Debug, Clone)]
 pub struct Wait {
-    /// What the guest must show.
+    /// Sign that the guest must show.
     pub sign: Sign,
-    /// Within which time.
+    /// Time limit.
     pub timeout: Duration,
 }
 
-/// What a guest has shown.
+/// Sign that a guest has shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GuestSigns {
-    /// `running`, `agent`, or the line of the console.
+    /// `running`, `agent`, or the line of the console that matched.
     pub sign: String,
-    /// Seconds after its start.
+    /// Seconds from the start of the guest to the sign.
     pub seconds: f64,
 }
 
 impl Sign {
-    /// Reads `running`, `agent` or `console:REGEX`.
+    /// Parses `running`, `agent` or `console:REGEX`.
     ///
     /// # Errors
-    /// What is wrong with the text.
+    /// A message that says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "running" => Ok(Self::Running),
@@ -67,7 +67,7 @@ impl Sign {
         }
     }
 
-    /// Whether the console has to be read for it.
+    /// Whether this sign needs the console.
     pub(in crate::libvirt) fn needs_console(&self) -> bool {
         matches!(self, Self::Console(_) | Self::Up)
     }
@@ -84,7 +84,7 @@ impl fmt::Display for Sign {
     }
 }
 
-/// Watches `domain`, which has just been started, until it shows what is waited for. Blocks.
+/// Watches the just started `domain` until it shows the sign. Blocks.
 pub(in crate::libvirt) fn watch(
     domain: &Domain,
     name: &str,
@@ -96,7 +96,7 @@ pub(in crate::libvirt) fn watch(
     loop {
         if let Some(console) = &mut console {
             console.read();
-            // The guest is on trial then, and a key does no harm to a login prompt.
+            // The guest is only tested then, and Enter does no harm at a login prompt.
             if matches!(wait.sign, Sign::Up) {
                 console.wake();
             }

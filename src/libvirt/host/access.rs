@@ -1,7 +1,7 @@
-//! Whether QEMU will find its way into the folder of a pool on this machine.
+//! Checks whether QEMU may enter the folder of a pool on this machine.
 //!
-//! libvirt gives an image to the user that QEMU runs as, but none of the folders above it: in a
-//! pool below `/root` a domain is defined well and never starts.
+//! libvirt gives an image to the user that QEMU runs as, but does not change the folders above it.
+//! In a pool below `/root` a domain can be defined but never starts.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,15 +22,15 @@ struct AccessUser {
     gid: u32,
 }
 
-/// Refuses a folder that QEMU will not be able to enter. One that does not exist yet is judged by
-/// those above it. Without root's rights nothing can be said, and the folder is accepted.
+/// Refuses a folder that QEMU cannot enter. For a folder that does not exist yet, its parents are
+/// checked. Without root's rights the check is impossible, and the folder is accepted.
 pub(in crate::libvirt) fn check(connect: &Connect, pool: &str, dir: &Path) -> Result<(), Error> {
     let Some(user) = qemu_user(&capabilities::host(connect)?) else { return Ok(()) };
     if user.uid == 0 || !geteuid().is_root() {
         return Ok(());
     }
     let path = dir.to_owned();
-    // The thread gives up root's rights, and ends with them.
+    // The thread drops root's rights for good, so it exits after the check.
     let blocked = std::thread::spawn(move || blocked(&path, user)).join().unwrap_or_default();
     match blocked {
         Some(folder) => Err(Error::PoolBlocked { pool: pool.to_owned(), folder, uid: user.uid }),
@@ -38,7 +38,7 @@ pub(in crate::libvirt) fn check(connect: &Connect, pool: &str, dir: &Path) -> Re
     }
 }
 
-/// As libvirt tells it: the base label of its DAC driver, `+UID:+GID`
+/// QEMU's user according to libvirt: the base label of the DAC driver, `+UID:+GID`
 /// (<https://libvirt.org/formatcaps.html>, `secmodel`).
 fn qemu_user(capabilities: &Capabilities) -> Option<AccessUser> {
     let models = &capabilities.host.as_ref()?.secmodel;
@@ -48,13 +48,13 @@ fn qemu_user(capabilities: &Capabilities) -> Option<AccessUser> {
     Some(AccessUser { uid: number(uid)?, gid: number(gid)? })
 }
 
-/// The first folder on the way to `dir` that `user` may not search. The kernel itself is asked, so
-/// that ACLs count as well as modes; changes the identity of the calling thread.
+/// The first folder on the path to `dir` that `user` may not search. The kernel decides, so that
+/// ACLs count as well as modes. Changes the identity of the calling thread.
 fn blocked(dir: &Path, user: AccessUser) -> Option<PathBuf> {
-    // Links are resolved while everything may be seen.
+    // Links are resolved while this thread still has root's rights.
     let existing = dir.ancestors().find_map(|folder| folder.canonicalize().ok())?;
-    // SAFETY: no memory is passed. The raw call, unlike that of the C library, is about this
-    // thread alone.
+    // SAFETY: no memory is passed. Unlike the C library's function, the raw system call affects
+    // this thread alone.
     unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) };
     setfsgid(Gid::from_raw(user.gid));
     setfsuid(Uid::from_raw(user.uid));
@@ -102,7 +102,7 @@ mod tests {
         };
         mode(dir.path(), 0o711);
         mode(&open, 0o755);
-        // Open to root's group, which this process has and QEMU has not.
+        // Open to root's group, of which this process is a member and QEMU is not.
         mode(&shut, 0o770);
         let look = |path: PathBuf| {
             let user = AccessUser { uid: 64055, gid: 64055 };

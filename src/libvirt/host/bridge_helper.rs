@@ -1,5 +1,5 @@
-//! Bridges for guests that have the rights of a user alone: QEMU's helper joins them, with the
-//! rights of root and by a list of its own (`qemu-bridge-helper.c`).
+//! Bridges for guests of unprivileged users: QEMU's privileged helper connects them, subject to its
+//! own access list (`qemu-bridge-helper.c`).
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -14,42 +14,42 @@ use crate::domain::Closed;
 
 use super::super::hint_words::word;
 
-/// Where libvirt looks for the helper (its build option `qemu_bridge_prefix`).
+/// Paths where libvirt searches for the helper (its build option `qemu_bridge_prefix`).
 const HELPERS: [&str; 3] = [
     "usr/libexec/qemu-bridge-helper",
     "usr/lib/qemu/qemu-bridge-helper",
     "usr/lib/qemu-bridge-helper",
 ];
-/// The list of the bridges that users may join.
+/// Access list of the bridges that users may join.
 const RULES: &str = "etc/qemu/bridge.conf";
-/// How often a list may include another, against circles.
+/// Maximum depth of nested includes, as a guard against cycles.
 const DEEPEST: usize = 8;
-/// The bit of `CAP_NET_ADMIN` in a set of capabilities.
+/// Bit of `CAP_NET_ADMIN` in a capability set.
 const NET_ADMIN: u32 = 1 << 12;
 
-/// The helper of this machine, for the user who asks.
+/// QEMU's bridge helper on this machine, as the current user can use it.
 #[derive(Debug)]
 pub(in crate::libvirt) struct BridgeHelper {
-    /// What is wrong with the program itself.
+    /// Problem with the helper program itself.
     fault: Option<Closed>,
     rules: Rules,
     /// Path of the list.
     file: PathBuf,
 }
 
-/// What the list says. Every rule counts, and one that denies counts more.
+/// Rules of the access list. All rules count, and a deny rule overrides an allow rule.
 #[derive(Debug, Default)]
 struct Rules {
     allowed: Vec<String>,
     denied: Vec<String>,
-    /// Why the list, or a part of it, is not followed.
+    /// Why the access list, or a part of it, is not applied.
     fault: Option<String>,
-    /// Whether `fault` is that this user may not read the list.
+    /// Whether the `fault` is that this user may not read the access list.
     unreadable: bool,
 }
 
 impl BridgeHelper {
-    /// Looks for it below `root`. `named` is the helper of the user's own `qemu.conf`.
+    /// Searches for the helper below `root`. `named` is the helper in the user's own `qemu.conf`.
     pub(in crate::libvirt) fn look(root: &Path, named: Option<PathBuf>) -> Self {
         let there = HELPERS.iter().map(|path| root.join(path)).find(|path| path.exists());
         let fault = match named.or(there) {
@@ -66,7 +66,7 @@ impl BridgeHelper {
         Self { fault, rules, file }
     }
 
-    /// Why guests may not join a bridge; none if they may.
+    /// Why guests may not join a bridge; `None` if they may.
     pub(in crate::libvirt) fn closed(&self, bridge: &str) -> Option<Closed> {
         let rule = self.rules.closed(bridge, &self.file);
         match (&self.fault, rule) {
@@ -80,7 +80,7 @@ impl BridgeHelper {
     }
 }
 
-/// What keeps the user from running the helper with the rights that it needs.
+/// Why the user cannot run the helper with the rights that it needs.
 fn fault(helper: &Path) -> Option<Closed> {
     let path = helper.display();
     let quoted = word(&helper.to_string_lossy());
@@ -104,12 +104,12 @@ fn fault(helper: &Path) -> Option<Closed> {
     Some(Closed { why, remedy: format!("'sudo chmod u+s {quoted}'") })
 }
 
-/// Whether a file gives `CAP_NET_ADMIN` to every user who runs it (`struct vfs_cap_data`: a word of
-/// flags, then the lower half of what is permitted).
+/// Whether a file grants `CAP_NET_ADMIN` to every user who runs it (`struct vfs_cap_data`: a word
+/// of flags, then the lower half of the permitted set).
 fn has_net_admin(file: &Path, meta: &Metadata) -> bool {
     let Ok(path) = std::ffi::CString::new(file.as_os_str().as_bytes()) else { return false };
     let mut data = [0_u8; 24];
-    // SAFETY: both strings end with NUL, and the buffer is as long as is said.
+    // SAFETY: both strings end with NUL, and the buffer has the length that is passed.
     let length = unsafe {
         libc::getxattr(
             path.as_ptr(),
@@ -123,7 +123,7 @@ fn has_net_admin(file: &Path, meta: &Metadata) -> bool {
 }
 
 impl Rules {
-    /// Reads a list and what it includes. The helper reads it with the rights of the user.
+    /// Reads a list and its includes. The helper reads them with the rights of the user.
     fn read(&mut self, file: &Path, depth: usize) {
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
@@ -139,7 +139,7 @@ impl Rules {
                 });
                 return;
             }
-            // The helper passes over what it cannot include.
+            // The helper skips an include that it cannot open.
             Err(_) => return,
         };
         for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
@@ -150,7 +150,8 @@ impl Rules {
                 ("include", path) if !path.is_empty() && depth > 0 => {
                     self.read(Path::new(path), depth - 1);
                 }
-                // One such line in the list itself ends the helper; in an included list, that list.
+                // In the main list such a line makes the helper fail; in an included list it ends
+                // that list.
                 _ if depth == DEEPEST => {
                     self.fault = Some(format!("{} has the line '{line}'", file.display()));
                     return;
@@ -190,7 +191,7 @@ impl Rules {
 mod tests {
     use super::*;
 
-    /// A machine whose helper has that mode, with that list.
+    /// A root folder with a helper of that mode and an access list of that content.
     fn machine(mode: Option<u32>, rules: Option<&str>) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a folder");
         for dir in ["usr/lib/qemu", "etc/qemu"] {

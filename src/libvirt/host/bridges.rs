@@ -1,4 +1,5 @@
-//! What guests can be plugged into: libvirt's networks, their bridges, and the host's others.
+//! The networks and bridges that guests can be connected to: libvirt's networks, their bridges, and
+//! the host's other bridges.
 
 use std::fs;
 use std::path::Path;
@@ -13,24 +14,24 @@ use crate::domain::{HostBridge, HostNetwork};
 
 use super::super::{Error, xml};
 
-/// The first libvirt that gives a guest on a Linux bridge a VLAN (its news of 11.0.0).
+/// First version of libvirt that supports VLANs for guests on a Linux bridge (release notes of
+/// 11.0.0).
 const TAGS_SINCE: u32 = 11_000_000;
 
 const SYSFS: &str = "/sys/class/net";
 
-/// All that there is.
+/// Everything on the host that guests can be connected to.
 pub(in crate::libvirt) struct Connectors {
-    /// All bridges: the networks' first.
+    /// All bridges, those of libvirt networks first.
     pub bridges: Vec<HostBridge>,
-    /// All libvirt networks.
     pub networks: Vec<HostNetwork>,
-    /// Network interfaces that may be bridges of Open vSwitch.
+    /// Network interfaces that may be Open vSwitch bridges.
     pub switches: Vec<String>,
 }
 
 pub(in crate::libvirt) fn list(connect: &Connect, local: bool) -> Result<Connectors, Error> {
     let version = connect.lib_version().map_err(Error::call("asking for libvirt's version"))?;
-    // A remote host's bridges cannot be looked at: they are believed.
+    // Bridges of a remote host cannot be inspected, so VLAN filtering is assumed.
     let vlans = |name: &str| version >= TAGS_SINCE && (!local || filters_vlans(name));
     let (names, switches) = if local {
         of_this_machine()
@@ -41,9 +42,9 @@ pub(in crate::libvirt) fn list(connect: &Connect, local: bool) -> Result<Connect
     let (mut bridges, mut networks) = (Vec::new(), Vec::new());
     for network in all_networks(connect)? {
         let name = network.name().map_err(Error::call("reading the name of a network"))?;
-        // One that somebody removes just now has no state.
+        // A network that is being removed has no state.
         let Ok(active) = network.is_active() else { continue };
-        // A network may have no bridge: a pool of virtual functions, for example.
+        // A network may have no bridge: for example a pool of virtual functions.
         if let Ok(bridge) = network.bridge_name() {
             let (vlans, network) = (vlans(&bridge), Some(name.clone()));
             bridges.push(HostBridge { name: bridge, network, active, vlans, closed: None });
@@ -62,14 +63,14 @@ pub(in crate::libvirt) fn list(connect: &Connect, local: bool) -> Result<Connect
 fn all_networks(connect: &Connect) -> Result<Vec<Network>, Error> {
     match connect.list_all_networks(0) {
         Ok(networks) => Ok(networks),
-        // A daemon without the network driver: it has the host's own bridges still.
+        // A daemon without the network driver still has the host's own bridges.
         Err(error) if error.code().is(ErrorNumber::NoSupport) => Ok(Vec::new()),
         Err(error) => Err(Error::call("listing networks")(error)),
     }
 }
 
-/// Bridges, and virtual interfaces that are none, by sysfs: libvirt's interface driver is missing
-/// on Debian and Ubuntu.
+/// Bridges of this machine, and its virtual interfaces that are not bridges, from sysfs: Debian and
+/// Ubuntu lack libvirt's interface driver.
 fn of_this_machine() -> (Vec<String>, Vec<String>) {
     let Ok(interfaces) = fs::read_dir(SYSFS) else { return (Vec::new(), Vec::new()) };
     let mut names: Vec<_> = interfaces
@@ -85,7 +86,7 @@ fn of_this_machine() -> (Vec<String>, Vec<String>) {
     (bridges, others.into_iter().filter(is_virtual).collect())
 }
 
-/// Whether the kernel keeps the VLANs of a bridge of this machine apart; a kernel built without
+/// Whether the kernel filters VLANs on a bridge of this machine; a kernel built without the feature
 /// has no such file.
 fn filters_vlans(bridge: &str) -> bool {
     let file = Path::new(SYSFS).join(bridge).join("bridge/vlan_filtering");
@@ -102,7 +103,7 @@ struct Capability {
     interface: String,
 }
 
-/// All network interfaces that the daemon knows: it does not tell which of them are bridges.
+/// All network interfaces that the daemon lists. It does not report which of them are bridges.
 fn of_a_remote_host(connect: &Connect) -> Vec<String> {
     let devices = match connect.list_all_node_devices(sys::VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET) {
         Ok(devices) => devices,

@@ -1,4 +1,4 @@
-//! What the host can do: libvirt's answers, turned into [`HostCapabilities`].
+//! Converts libvirt's capabilities into [`HostCapabilities`].
 
 use std::path::Path;
 
@@ -14,13 +14,13 @@ use super::super::xml::capabilities::{
 use super::super::{Connection, Error, xml};
 use super::{bridges, kvm, own_daemon};
 
-/// Where the program passt is.
+/// Paths of the program passt.
 const PASST: [&str; 3] = ["/usr/bin/passt", "/usr/local/bin/passt", "/usr/sbin/passt"];
 
 impl Connection {
-    /// Asks libvirt what the host can do, and has it prove KVM, which libvirt lists when `/dev/kvm`
-    /// opens, even where it runs no guest: by its emulator on this machine, by a transient domain
-    /// on another.
+    /// Queries the host's capabilities and proves KVM. libvirt lists KVM if `/dev/kvm` can be
+    /// opened, even if KVM runs no guest. The proof runs the emulator on this machine, or a
+    /// transient domain on a remote host.
     ///
     /// # Errors
     /// [`Error::Call`] or [`Error::Xml`] when libvirt does not answer properly.
@@ -60,7 +60,7 @@ impl Connection {
     }
 }
 
-/// What libvirt says about the host itself.
+/// libvirt's `<capabilities>` of the host.
 pub(in crate::libvirt) fn host(connect: &Connect) -> Result<Capabilities, Error> {
     let text = connect.capabilities().map_err(Error::call("asking for capabilities"))?;
     read("capabilities", &text)
@@ -86,7 +86,7 @@ fn platforms(connect: &Connect, local: bool) -> Result<Vec<Platform>, Error> {
                     }
                     platforms.push(platform);
                 }
-                // No error yet: a machine that nobody needs may be missing.
+                // Not an error yet: nobody may need this machine type.
                 Err(error) => tracing::debug!(%domain_type, %chipset, %error, "not offered"),
             }
         }
@@ -94,8 +94,8 @@ fn platforms(connect: &Connect, local: bool) -> Result<Vec<Platform>, Error> {
     Ok(platforms)
 }
 
-/// libvirt lists passt where QEMU can speak to it, whether the program is there or not. Where it
-/// is, it is the better one.
+/// libvirt lists passt if QEMU supports it, even if the program is not installed. Prefers passt if
+/// it is.
 fn prefer_passt(networks: &mut Vec<UserNetwork>) {
     let is_there = PASST.iter().any(|path| Path::new(path).exists());
     let listed = networks.contains(&UserNetwork::Passt);
@@ -112,7 +112,7 @@ fn domain_types(capabilities: &Capabilities) -> Vec<DomainType> {
     names.filter_map(|domain| domain.kind.parse().ok()).collect()
 }
 
-/// What `<domainCapabilities>` say of the domain type and chipset that were asked about.
+/// The platform that `<domainCapabilities>` describe, for the domain type and chipset of the query.
 ///
 /// # Errors
 /// [`Error::Xml`] when they cannot be read.
@@ -145,7 +145,8 @@ pub fn platform(domain_type: DomainType, chipset: Chipset, text: &str) -> Result
     })
 }
 
-/// The CPU models that can be named. Of what libvirt does not know the use, the host will tell.
+/// CPU models that a domain may name. If libvirt does not know whether a model is usable, the host
+/// decides at the start.
 fn cpu_models(modes: &[CpuModeCapability]) -> Vec<String> {
     let custom = modes.iter().filter(|mode| mode.name == "custom" && mode.supported == "yes");
     let parts = custom.flat_map(|mode| &mode.parts).filter_map(|part| match part {
@@ -155,8 +156,8 @@ fn cpu_models(modes: &[CpuModeCapability]) -> Vec<String> {
     parts.collect()
 }
 
-/// What carries a user network, QEMU itself first. libvirt before 9.2 does not list it: QEMU had
-/// SLIRP.
+/// Backends of a user network, QEMU's own first. libvirt before 9.2 does not list them: QEMU then
+/// had SLIRP.
 fn user(interface: &Supported) -> Vec<UserNetwork> {
     let listed = interface.values("backendType");
     let of = |name: &str| listed.iter().any(|known| known == name);
@@ -166,7 +167,7 @@ fn user(interface: &Supported) -> Vec<UserNetwork> {
         .collect()
 }
 
-/// The models of a TPM 2.0 by the emulator. libvirt before 8.0 does not list versions: it had 2.0.
+/// Emulated TPM 2.0 models. libvirt before 8.0 does not list versions: it supported 2.0.
 fn tpm(tpm: &Supported) -> Vec<String> {
     let versions = tpm.values("backendVersion");
     let emulated = tpm.values("backendModel").iter().any(|backend| backend == "emulator");

@@ -1,4 +1,4 @@
-//! What a host lacks before any VM is there to miss it.
+//! Checks a host before any VM is imported.
 
 use std::path::{Path, PathBuf};
 
@@ -18,31 +18,31 @@ use super::access;
 
 /// Name of the checks of storage pools.
 const POOL: &str = "storage-pool";
-/// A pool with less than this is worth a warning: hardly a guest fits into it.
+/// Free space below which a pool gets a warning: hardly any guest fits into it.
 const LITTLE: ByteSize = ByteSize(2 * 1024 * 1024 * 1024);
 
-/// What a run with the flags of the user would use of a host.
+/// Resources of the host that a run with the user's flags would use.
 #[derive(Debug, Clone, Default)]
 pub struct Examined {
-    /// The pool of a user who names none.
+    /// Storage pool if the user names none.
     pub default_pool: DefaultPool,
-    /// The pool that the user names, and the folder that it is made over where it is missing.
+    /// Storage pool that the user names, and the folder to create it over if it is missing.
     pub pool: Option<(String, Option<PathBuf>)>,
-    /// The bridge that network cards join.
+    /// Bridge that network cards are connected to by default.
     pub bridge: String,
     /// Whether the user named the bridge.
     pub is_bridge_named: bool,
-    /// What network cards are connected to instead.
+    /// Network map, which overrides the bridge.
     pub network_map: NetworkMap,
 }
 
 impl Connection {
-    /// Examines the host: the daemon, the emulator, KVM by running a guest on it, firmware, TPM,
-    /// the storage pool and the networks that the user's flags lead to, and all others. Changes
+    /// Checks the host: the daemon, the emulator, firmware and TPM. Proves KVM by running a guest.
+    /// Checks the storage pool and networks that the user's flags select, and all others. Changes
     /// nothing.
     ///
     /// # Errors
-    /// What libvirt does not answer at all.
+    /// The error of a libvirt call that all checks depend on.
     pub async fn examine(&self, asked: &Examined) -> Result<Vec<Check>, Error> {
         let host = self.capabilities().await?;
         let local = self.is_local();
@@ -79,7 +79,7 @@ fn versions(connect: &Connect) -> Result<String, Error> {
     })
 }
 
-/// libvirt's numbers are major × 1 000 000 + minor × 1 000 + release (`virGetVersion`).
+/// libvirt encodes a version as major × 1 000 000 + minor × 1 000 + release (`virGetVersion`).
 fn dotted(version: u32) -> String {
     format!("{}.{}.{}", version / 1_000_000, version / 1_000 % 1_000, version % 1_000)
 }
@@ -117,7 +117,7 @@ fn of_hardware(host: &HostCapabilities) -> Vec<Check> {
     vec![Check::ok("qemu", platform.emulator.clone()), kvm, efi, tpm]
 }
 
-/// Tells which pool gets the disks: that is the first of the checks.
+/// Reports the pool that gets the disks, as the first of the checks.
 fn of_chosen(
     connect: &Connect,
     choice: &PoolChoice,
@@ -171,7 +171,7 @@ fn of_pool(
             return Ok(Check::failed(NAME, chain(&error), error.hint()).about(name));
         }
         Err(error @ Error::PoolKind { .. }) => {
-            // One of several, and others may do.
+            // The user has not chosen this pool, and others may work.
             let found = error.to_string();
             return Ok(Check::ok(NAME, format!("not for images: {found}")).about(name));
         }
@@ -213,12 +213,12 @@ fn troubled(name: &'static str, error: &Error) -> Check {
     Check::warning(name, chain(error), error.hint().unwrap_or_default())
 }
 
-/// What the cards of a VM would be connected to.
+/// Checks what the network cards of a VM would be connected to.
 fn of_connections(asked: &Examined, host: &HostCapabilities) -> Vec<Check> {
     const NAME: &str = "connection";
     let connections = domain::check_connections(&asked.network_map, &asked.bridge, host);
     let check = |(to, checked): (Attachment, Result<(), domain::Error>)| {
-        // The last resort, which another flag may replace.
+        // The default bridge, which another flag may replace.
         let is_default = matches!(&to, Attachment::Bridge { name, vlan: None } if *name == asked.bridge)
             && !asked.is_bridge_named;
         let check = match checked {

@@ -1,8 +1,8 @@
-//! Whether KVM really runs guests where libvirt is: by the guest of [`crate::kvm`].
+//! Proves that KVM runs guests on the host of libvirt, with the guest of [`crate::kvm`].
 //!
-//! On this machine its emulator is asked. On another one libvirt runs the guest for us, as a
-//! transient domain whose disk is a small volume for that time. Where there is no pool for one, its
-//! firmware has to do: it finds no disk, and reboots. That it runs is less of a proof.
+//! On this machine the emulator is run directly. On a remote host libvirt runs the guest as a
+//! transient domain with a small temporary volume as its disk. If there is no pool for the volume,
+//! the firmware alone must run: it finds no disk and reboots. This is a weaker proof.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -24,13 +24,13 @@ use super::super::xml::probe;
 use super::super::xml::storage::Volume;
 use super::super::{Error, xml};
 
-/// Pools that are tried: where KVM itself fails they all do.
+/// Number of pools to try: if KVM itself fails, the attempt fails in every pool.
 const MOST_POOLS: usize = 3;
-/// How often a domain far away is looked for.
+/// Time between two checks of a remote domain.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Whether a guest runs on `platform` of this machine. Nothing where this user may not try:
-/// libvirt's own user may.
+/// Whether a guest runs on `platform` of this machine. `None` if this user may not open KVM;
+/// libvirt's own user may be allowed to.
 pub(in crate::libvirt) async fn runs(platform: &Platform) -> Option<bool> {
     let accelerator = match platform.domain_type {
         DomainType::Kvm => Accelerator::Kvm,
@@ -44,8 +44,8 @@ pub(in crate::libvirt) async fn runs(platform: &Platform) -> Option<bool> {
     }
 }
 
-/// The same on the daemon's machine, with a disk for that time in `pool`, or else in another one
-/// that is started. Blocks.
+/// Whether a guest runs on `platform` of the daemon's host. Its temporary disk is in `pool`, or
+/// else in another active pool. Blocks.
 pub(in crate::libvirt) fn runs_there(
     connect: &Connect,
     arch: &str,
@@ -57,7 +57,7 @@ pub(in crate::libvirt) fn runs_there(
     for pool in pool.into_iter().chain(others).take(MOST_POOLS) {
         match with_disk(connect, pool, |disk| boot(connect, arch, platform, Some(disk))) {
             Ok(runs) => return runs,
-            // A pool that is not there or that QEMU cannot reach says nothing about KVM.
+            // A pool that is missing or that QEMU cannot reach proves nothing about KVM.
             Err(error) => tracing::debug!(pool, %error, "no guest for the proof of KVM"),
         }
     }
@@ -67,8 +67,8 @@ pub(in crate::libvirt) fn runs_there(
     })
 }
 
-/// Whether the guest on the volume at `disk` asked for a reset, or its firmware where there is
-/// none.
+/// Whether the guest reset the machine, booted from the volume at `disk`, or without a disk its
+/// firmware.
 fn boot(
     connect: &Connect,
     arch: &str,
@@ -79,13 +79,13 @@ fn boot(
     let name = format!("{}{uuid}", TRIAL_PREFIX);
     let text = xml::write("domain", &probe::Domain::new(&name, &uuid, arch, platform, disk))
         .map_err(|source| Error::Xml { what: format!("domain '{name}'"), source })?;
-    // Ends with this connection, so that a run that is killed leaves none.
+    // The domain ends with this connection, so that a killed run leaves no domain.
     let domain = connect
         .create_domain_xml(&text, sys::VIR_DOMAIN_START_AUTODESTROY)
         .map_err(Error::call("starting a domain for a moment"))?;
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        // Not `state()`, which in virt 0.5 forgets the error of a domain that is gone.
+        // Not `state()`, which in virt 0.5 drops the error of a domain that no longer exists.
         match domain.info() {
             Ok(info) if info.state.is(DomainState::Crashed) => break,
             Ok(_) => std::thread::sleep(LOOK),
@@ -96,7 +96,7 @@ fn boot(
     domain.destroy().map(|()| false).map_err(Error::call("stopping a domain"))
 }
 
-/// Does `work` with the path of the guest's disk, which is a volume of `pool` meanwhile.
+/// Runs `work` with the path of the guest's disk, a temporary volume of `pool`.
 fn with_disk<T>(
     connect: &Connect,
     pool: &str,
@@ -126,7 +126,7 @@ fn with_disk<T>(
     end
 }
 
-/// Deletes the volumes of runs that were killed while they had one.
+/// Deletes the temporary volumes of runs that were killed.
 fn remove_leftovers(pool: &StoragePool, here: &RunOwner) -> Result<(), Error> {
     for volume in pool.list_all_volumes(0).map_err(Error::call("listing volumes"))? {
         let Ok(name) = volume.name() else { continue };
@@ -150,7 +150,7 @@ mod tests {
 
     const URI: &str = "qemu:///system";
 
-    /// A pool over `folder`, gone when libvirtd ends at the latest.
+    /// A transient pool over `folder`, which disappears with libvirtd at the latest.
     fn pool(connect: &Connect, name: &str, folder: &Path) {
         let text = format!(
             "<pool type='dir'><name>{name}</name><target><path>{}</path></target></pool>",
@@ -159,7 +159,7 @@ mod tests {
         connect.create_storage_pool_xml(&text, 0).expect("a pool");
     }
 
-    /// Emulated, since that runs everywhere.
+    /// Emulated, since that works on every host.
     #[tokio::test]
     async fn a_guest_that_libvirt_runs_is_the_proof() {
         let settings = Settings { uri: URI.to_owned(), ..Settings::default() };

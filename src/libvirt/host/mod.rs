@@ -1,4 +1,4 @@
-//! What the machine of a libvirt daemon offers: capabilities, KVM, bridges, the rights of QEMU.
+//! The host of a libvirt daemon: capabilities, KVM, bridges, and the rights of QEMU.
 
 pub(super) mod access;
 pub(super) mod bridge_helper;

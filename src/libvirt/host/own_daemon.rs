@@ -1,4 +1,4 @@
-//! A user's own daemon (`/session`): its guests have his rights, and no more.
+//! A user's session daemon (`/session`): its guests have only the rights of that user.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -11,11 +11,11 @@ use crate::domain::{Closed, HostBridge, OwnDaemon};
 use super::super::connection::uri;
 use super::bridge_helper::BridgeHelper;
 
-/// What KVM is asked by.
+/// Device that opens KVM.
 const KVM: &str = "/dev/kvm";
 
-/// What the daemon at `uri` may not do of what its host can; none where it is not a user's own.
-/// root's own daemon has all rights.
+/// Restrictions of the session daemon at `uri`. `None` for a system daemon, and for root's session
+/// daemon, which has all rights.
 pub(in crate::libvirt) fn of(uri: &str) -> Option<OwnDaemon> {
     if !uri::is_session(uri) {
         return None;
@@ -27,17 +27,17 @@ pub(in crate::libvirt) fn of(uri: &str) -> Option<OwnDaemon> {
     (!geteuid().is_root()).then(|| OwnDaemon { kvm: closed_kvm(Path::new(KVM)), seen: true })
 }
 
-/// Notes at each bridge of this machine whether a user's guests may join it.
+/// Records for each bridge of this machine whether a user's guests may join it.
 pub(in crate::libvirt) fn judge(bridges: &mut [HostBridge]) {
     let helper = BridgeHelper::look(Path::new("/"), named_helper());
     for bridge in bridges.iter_mut() {
         bridge.closed = helper.closed(&bridge.name);
-        // The helper joins a bridge, and sets no VLAN.
+        // The helper connects to a bridge but sets no VLAN.
         bridge.vlans = false;
     }
 }
 
-/// Why the user may not open KVM, where the machine has it.
+/// Why the user may not open KVM; `None` also if the machine has no KVM.
 fn closed_kvm(device: &Path) -> Option<Closed> {
     let meta = fs::metadata(device).ok()?;
     if access(device, AccessFlags::R_OK | AccessFlags::W_OK).is_ok() {
@@ -53,7 +53,7 @@ fn closed_kvm(device: &Path) -> Option<Closed> {
     })
 }
 
-/// The helper that the user's own configuration of libvirt names.
+/// The bridge helper in the user's own libvirt configuration.
 fn named_helper() -> Option<PathBuf> {
     let home = User::from_uid(geteuid()).ok().flatten()?.dir;
     let text = fs::read_to_string(home.join(".config/libvirt/qemu.conf")).ok()?;

@@ -1,4 +1,4 @@
-//! MAC addresses that other domains of the host have on the same networks.
+//! Detects MAC addresses that other domains of the host use on the same networks.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -11,10 +11,10 @@ use crate::model::{MacAddress, Stage, Warning, WarningCode};
 use super::super::xml::source_domain::{Interface, SourceDomain};
 use super::super::{Error, xml};
 
-/// Where a card hangs: two cards on one segment see each other's frames.
+/// Network segment of a card: two cards on one segment see each other's frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Segment {
-    /// The bridge, or else the network.
+    /// Name of the bridge, or else of the network.
     name: String,
     vlan: Option<u16>,
 }
@@ -24,12 +24,12 @@ struct Segment {
 pub(in crate::libvirt) struct OtherCard {
     domain: String,
     mac: MacAddress,
-    /// A network or a bridge, as the domain names it.
+    /// Network or bridge, as the domain names it.
     source: NicSource,
     vlan: Option<u16>,
 }
 
-/// The cards of all domains of the host but those of the names in `but`.
+/// Cards of all domains of the host, except the domains named in `but`.
 pub(in crate::libvirt) fn of_others(
     connect: &Connect,
     but: &[String],
@@ -37,7 +37,7 @@ pub(in crate::libvirt) fn of_others(
     let all = connect.list_all_domains(0).map_err(Error::call("listing the domains"))?;
     let mut cards = Vec::new();
     for domain in &all {
-        // One that goes meanwhile has no cards any more.
+        // A domain that is being removed has no cards.
         let Some((name, text)) = read(domain)? else { continue };
         if but.contains(&name) {
             continue;
@@ -53,7 +53,7 @@ pub(in crate::libvirt) fn of_others(
     Ok(cards)
 }
 
-/// Its name and what it is when it starts next; `None` when it is gone.
+/// Name and inactive XML of a domain; `None` if the domain no longer exists.
 fn read(domain: &Domain) -> Result<Option<(String, String)>, Error> {
     let name = domain.name();
     match name.and_then(|name| Ok((name, domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?))) {
@@ -75,7 +75,7 @@ fn card(domain: &str, interface: &Interface) -> Option<OtherCard> {
     Some(OtherCard { domain: domain.to_owned(), mac, source, vlan })
 }
 
-/// A warning for each card of the plan whose address another domain has on the same segment.
+/// Warns about each planned card whose address another domain has on the same segment.
 pub(in crate::libvirt) fn in_use(
     spec: &DomainSpec,
     others: &[OtherCard],
@@ -101,7 +101,8 @@ pub(in crate::libvirt) fn in_use(
     warnings
 }
 
-/// A network is the same segment as the bridge that it owns. A user network is nobody else's.
+/// The segment that a card is on. A network and the bridge that it owns are the same segment. A
+/// user network is private to its guest.
 fn segment(source: &NicSource, vlan: Option<u16>, host: &HostCapabilities) -> Option<Segment> {
     let name = match source {
         NicSource::User(_) => return None,

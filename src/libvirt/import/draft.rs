@@ -1,5 +1,5 @@
-//! What an import would make, to the last character: for a person to read before it is done, and
-//! to be compared with what would be made now.
+//! An exact description of the domain that an import would define, for review and for comparison
+//! with the domain that would be defined later.
 
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -27,12 +27,12 @@ pub struct Draft {
     pub name: String,
     /// UUID that the domain will have.
     pub uuid: String,
-    /// Mark in the metadata of the domain, where the UUID is that of the source VM.
+    /// Mark in the metadata of the domain, if the domain keeps the UUID of the source VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mark: Option<String>,
     /// XML of the domain.
     pub xml: String,
-    /// The storage pool of its disks.
+    /// Storage pool of the disks.
     pub pool: DraftPool,
     /// The volumes of the domain.
     pub volumes: Vec<DraftVolume>,
@@ -44,7 +44,7 @@ pub struct Draft {
 pub struct DraftPool {
     /// Name of the pool.
     pub name: String,
-    /// UUID of the pool; null where `apply` creates the pool.
+    /// UUID of the pool; null if `apply` creates the pool.
     pub uuid: Option<String>,
     /// Folder of the pool on the target host.
     pub path: PathBuf,
@@ -54,27 +54,28 @@ pub struct DraftPool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DraftVolume {
-    /// Which disk of the VM.
+    /// ID of the disk within the VM, such as `disk-0`.
     pub disk: DiskId,
     /// Absolute path on the target host.
     pub path: PathBuf,
-    /// Format of the volume.
+    /// Format of the volume: `qcow2` or `raw`.
     pub format: DiskFormat,
     /// Size that the guest sees, in bytes.
     pub capacity: ByteSize,
-    /// Bytes of data in it.
+    /// Bytes of data in the volume.
     pub allocation: ByteSize,
-    /// The image that it is made of; the volume itself where the image lies in the pool.
+    /// Path of the image that the volume is created from. If the image is in the pool already, path
+    /// of the volume itself.
     pub image: PathBuf,
     /// Length of the image, in bytes.
     pub image_length: u64,
-    /// When the image was last changed, in nanoseconds since 1970.
+    /// When the image was last modified, in nanoseconds since 1970.
     pub image_modified: u64,
 }
 
 impl Connection {
-    /// What [`Self::import`] would make of `request`, whose images must be there. The domain gets
-    /// the identity of the draft that the request is to follow exactly, or a new one.
+    /// Describes what [`Self::import`] would create for `request`, whose images must exist. The
+    /// domain gets the UUID of the draft that the request must follow exactly, or a new one.
     ///
     /// # Errors
     /// [`Error::Plan`], [`Error::File`] and [`Error::Call`].
@@ -157,7 +158,8 @@ impl Draft {
         Chosen { uuid: self.uuid.clone(), mark: self.mark.clone() }
     }
 
-    /// How `now`, what would be made now, differs from this; nothing when it does not.
+    /// Differences between this draft and `now`, what would be created now; empty if there are
+    /// none.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let mut found = Vec::new();
         let mut compare = |what: String, then: &dyn std::fmt::Debug, now: &dyn std::fmt::Debug| {

@@ -1,4 +1,4 @@
-//! Taking a VM in: pool, volumes, plan, domain, in this order; or nothing.
+//! Imports a VM: creates pool, volumes, plan and domain in this order, or undoes everything.
 //!
 //! ```text
 //! preflight ─▶ pool ─▶ volume … volume ─▶ plan ─▶ define ─▶ snapshot ─▶ proof ─▶ DefinedDomain
@@ -38,11 +38,11 @@ use super::{Connection, DefinedDomain, Draft, Error};
 use request::ImportRequest;
 
 impl Connection {
-    /// Makes volumes of the disks and a domain of the VM. On any failure, and when `cancel` is
-    /// cancelled, everything that was made is undone.
+    /// Creates volumes from the disks and defines a domain for the VM. On any failure, and if
+    /// `cancel` is cancelled, everything is undone.
     ///
     /// # Errors
-    /// What failed first; [`Error::NotUndone`] around it when not all could be undone.
+    /// The first failure; [`Error::NotUndone`] around it if not everything could be undone.
     pub async fn import(
         &self,
         request: &ImportRequest<'_>,
@@ -50,7 +50,7 @@ impl Connection {
         progress: &Progress,
         cancel: &CancellationToken,
     ) -> Result<DefinedDomain, Error> {
-        // Again: what was free when the export began may be taken now.
+        // Again: resources that were free when the export began may be in use now.
         let warnings = self.preflight(request).await?;
         let filling = Filling {
             may_copy: self.may_copy(),
@@ -139,7 +139,7 @@ impl Connection {
         Ok(defined)
     }
 
-    /// Sees whether the guest comes up, before there is anything that could be taken for it.
+    /// Checks whether the guest boots, before the domain is defined.
     async fn boot_test(
         &self,
         spec: &DomainSpec,
@@ -155,7 +155,7 @@ impl Connection {
         self.call(test).await
     }
 
-    /// What follows the definition.
+    /// The steps after the definition.
     async fn after(
         &self,
         request: &ImportRequest<'_>,
@@ -187,7 +187,7 @@ impl Connection {
         if filling.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Brings all images into the pool, one after the other: they share the disk they go to.
+    /// Transfers all images into the pool, one after the other: they share the disk of the pool.
     async fn volumes(
         &self,
         place: &UsablePool,
@@ -242,7 +242,7 @@ impl Connection {
     }
 }
 
-/// A volume and the name that it has in the pool.
+/// A planned volume and its name in the pool.
 struct NamedVolume {
     wanted: WantedVolume,
     name: String,

@@ -1,4 +1,4 @@
-//! Everything about the target that can be refused before a byte moves.
+//! Checks the target before any byte is transferred.
 
 use std::path::Path;
 
@@ -18,9 +18,11 @@ use super::request::ImportRequest;
 use super::{addresses, warnings};
 
 impl Connection {
-    /// Refuses what cannot work, and changes nothing: the plan (firmware, machine, bridge, name),
-    /// a name that is taken, a pool that is missing, too full or closed to QEMU, a volume that
-    /// exists. The images need not exist yet.
+    /// Refuses an import that cannot work, and changes nothing. Checks the plan (firmware, machine,
+    /// bridge, name) and whether the name is free. Checks that the pool exists, is large enough and
+    /// accessible to QEMU, and that no volume exists already. The images need not exist yet.
+    ///
+    /// Returns warnings about limitations of the planned domain.
     ///
     /// Returns what works less well than it might.
     ///
@@ -45,7 +47,7 @@ impl Connection {
             .call(move |connect| {
                 let place = storage(connect, &choice, &volumes, &leaves, local)?;
                 let late = if starts { autostart(connect, place.as_ref())? } else { None };
-                // Each domain of the host is a question of its own.
+                // Each domain of the host costs a call of its own.
                 let others = match has_cards {
                     true => addresses::of_others(connect, &but)?,
                     false => Vec::new(),
@@ -64,7 +66,7 @@ impl Connection {
 }
 
 impl Connection {
-    /// What the volumes of a pool are; files in one that is still to be made.
+    /// Type of the volumes in the pool; files for a pool that is still to be created.
     pub(in crate::libvirt) async fn kind_of(&self, choice: &PoolChoice) -> Result<DiskKind, Error> {
         let choice = choice.clone();
         let place = self.call(move |connect| pool::find(connect, &choice)).await?;
@@ -72,11 +74,11 @@ impl Connection {
     }
 }
 
-/// What is there and is gone by the time of the import.
+/// Domains and volumes that exist now and are removed before the import.
 pub(in crate::libvirt) struct Leaves {
     /// Paths of volumes.
     going: Vec<String>,
-    /// Steps of a killed run that are undone first.
+    /// Steps of a killed run that are undone before the import.
     undone: Vec<Undo>,
 }
 
@@ -85,7 +87,7 @@ impl Leaves {
         Self { going: request.going.to_vec(), undone: request.undone.to_vec() }
     }
 
-    /// Names of domains.
+    /// Names of the domains that are removed.
     fn domains(&self) -> impl Iterator<Item = String> {
         self.undone.iter().filter_map(|step| match step {
             Undo::Undefine { name, .. } => Some(name.clone()),
@@ -93,7 +95,7 @@ impl Leaves {
         })
     }
 
-    /// Whether the volume of that name is one.
+    /// Whether the volume of that name is removed.
     fn volume(&self, place: &UsablePool, volume: &str) -> bool {
         let path = place.dir.join(volume);
         let is_it = |step: &Undo| match step {
@@ -116,7 +118,7 @@ fn storage(
     if let Some(place) = &place {
         place.has_folder(local, choice.path.is_some())?;
     }
-    // A device has no folder to enter, and its size is the volume group's affair.
+    // A device has no folder to enter, and the volume group manages its size.
     let files = place.as_ref().is_none_or(|place| place.kind == DiskKind::File);
     let dir = place.as_ref().map(|place| &place.dir).or(choice.path.as_ref());
     let dir = dir.filter(|_| local && files);
@@ -127,8 +129,8 @@ fn storage(
         room(connect, place, volumes, leaves, local)?;
         return Ok(Some(place.clone()));
     }
-    // Not started or not made yet: libvirt cannot tell, but this machine can about itself. What a
-    // file system holds is known only when it is mounted.
+    // libvirt reports no free space for a pool that is inactive or not created yet; on this machine
+    // the file system does. The content of a file system is known only when it is mounted.
     let unmounted = place.as_ref().is_some_and(|place| place.of != pool::OF_FOLDER);
     if let Some(available) = dir.filter(|_| !unmounted).and_then(|dir| space::of_folder(dir)) {
         let place = place.as_ref();
@@ -137,7 +139,7 @@ fn storage(
     Ok(place)
 }
 
-/// Refuses a pool, which is started, that has not the room for the volumes, or has others of their
+/// Refuses an active pool that has too little space for the volumes, or has other volumes of their
 /// names.
 pub(in crate::libvirt) fn room(
     connect: &Connect,
@@ -154,7 +156,7 @@ pub(in crate::libvirt) fn room(
     Ok(())
 }
 
-/// The volumes that have to be made. What goes leaves its room to its successor.
+/// The volumes that have to be created. A volume that is removed frees its space for its successor.
 fn to_make<'a>(
     place: Option<&'a UsablePool>,
     volumes: &'a [WantedVolume],
@@ -168,8 +170,8 @@ fn to_make<'a>(
     })
 }
 
-/// A domain that starts with its host finds no disks when their pool does not. Files in a folder
-/// are there without their pool.
+/// Warns about a domain that starts with its host while its pool does not: the domain finds no
+/// disks. Files in a folder are available without their pool.
 fn autostart(connect: &Connect, place: Option<&UsablePool>) -> Result<Option<Warning>, Error> {
     let Some(place) = place.filter(|place| place.of != pool::OF_FOLDER) else { return Ok(None) };
     let name = &place.pool;
@@ -206,7 +208,8 @@ fn warnings(host: &HostCapabilities, options: &PlanOptions) -> Vec<Warning> {
     warnings
 }
 
-/// A bridge of another machine that a user's own daemon there joins, if QEMU's helper lets it.
+/// Warns about a bridge of a remote host that a session daemon's guests may join only if QEMU's
+/// helper allows it.
 fn unseen_bridges(spec: &DomainSpec, host: &HostCapabilities) -> Option<Warning> {
     host.own.as_ref().filter(|own| !own.seen)?;
     let bridge = spec.nics.iter().find_map(|nic| match &nic.source {

@@ -1,4 +1,4 @@
-//! What an import would make, in short, while its images may not be there yet: for a plan.
+//! A short summary of an import for a plan, whose images may not exist yet.
 
 use std::path::PathBuf;
 
@@ -10,35 +10,35 @@ use super::super::storage::pool;
 use super::super::{Connection, Error};
 use super::request::ImportRequest;
 
-/// What an import would make.
+/// Summary of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// The storage pool.
+    /// Storage pool of the disks.
     pub pool: PreviewedPool,
-    /// Where the volume of each disk will be on the machine of the daemon, and whether it is made;
-    /// an image that lies in the pool is used where it is.
+    /// For each disk, the path of its volume on the daemon's host and whether the volume is
+    /// created. An image that is in the pool already is used in place.
     pub volumes: Vec<(DiskId, PathBuf, bool)>,
-    /// The network interfaces: the address, and what each is connected to, for people.
+    /// The network interfaces: MAC address, and connection as text.
     pub interfaces: Vec<(Option<MacAddress>, String)>,
 }
 
 /// The storage pool of a preview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviewedPool {
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
-    /// Its folder.
+    /// Folder of the pool on the daemon's host.
     pub path: PathBuf,
-    /// Whether it is made.
+    /// Whether the import creates the pool.
     pub made: bool,
-    /// Whether it is there and not started.
+    /// Whether the pool exists and is inactive.
     pub stopped: bool,
-    /// Whether it is there, and its folder is made.
+    /// Whether the pool exists and the import creates its folder.
     pub built: bool,
 }
 
 impl Connection {
-    /// What [`Self::import`] would make of `request`. Changes nothing.
+    /// Summarizes what [`Self::import`] would create for `request`. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::preflight`].
@@ -83,7 +83,7 @@ impl Connection {
     }
 }
 
-/// What an interface is connected to.
+/// Describes the connection of an interface.
 fn connected(nic: &NicSpec) -> String {
     let to = match &nic.source {
         NicSource::Network(name) => format!("network '{name}'"),

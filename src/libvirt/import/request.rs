@@ -1,4 +1,4 @@
-//! What is asked of a target, and what follows from it without asking the target.
+//! The request of an import, and the values that follow from it without querying the host.
 
 use std::time::Duration;
 
@@ -12,54 +12,54 @@ use super::super::rollback::undo_step::Undo;
 use super::super::storage::wanted::{PoolChoice, WantedVolume};
 use super::super::{Draft, Error, profile};
 
-/// A VM to be taken in. The same value serves [`Target::preflight`](super::Target::preflight),
+/// Request to import a VM. The same value serves [`Target::preflight`](super::Target::preflight),
 /// when the images are still expected, and [`Target::import`](super::Target::import).
 #[derive(Debug, Clone, Copy)]
 pub struct ImportRequest<'a> {
-    /// The VM.
+    /// Description of the source VM.
     pub vm: &'a SourceVm,
-    /// Its disks: for a preflight with the paths and allocations that they are expected to have.
+    /// Disks of the VM; for a preflight with their expected paths and allocations.
     pub disks: &'a ConvertedDisks,
-    /// What the host can do.
+    /// Capabilities of the target host.
     pub host: &'a HostCapabilities,
-    /// What the user decides.
+    /// Choices of the user.
     pub options: &'a PlanOptions,
-    /// Where the disks go.
+    /// Storage pool for the disks.
     pub pool: &'a PoolChoice,
-    /// Whether the domain starts with its host.
+    /// Whether the domain starts when its host boots.
     pub autostart: bool,
-    /// What is done with the domain once it is defined.
+    /// Steps after the definition.
     pub after: &'a AfterDefine,
-    /// Name of the domain that makes way, if there is one of that name.
+    /// Name of the domain that is replaced, if it exists.
     pub replace: Option<&'a str>,
-    /// Paths of volumes that are there and are removed before the import: they are in nobody's way.
+    /// Paths of existing volumes that are removed before the import, so that they do not conflict.
     pub going: &'a [String],
-    /// Steps of a killed run that are undone before the import: what they name is in nobody's
-    /// way.
+    /// Steps of a killed run that are undone before the import; the objects that they remove do not
+    /// conflict.
     pub undone: &'a [Undo],
-    /// What is to be made, to the last character; anything else is refused.
+    /// Exact draft to follow; any difference is refused.
     pub exactly: Option<&'a Draft>,
 }
 
-/// What belongs to an import beyond the definition; when it fails, all is undone.
+/// Steps of an import after the definition. If one fails, the entire import is undone.
 #[derive(Debug, Clone, Default)]
 pub struct AfterDefine {
-    /// Name of a snapshot to take.
+    /// Name of the snapshot to create.
     pub snapshot: Option<String>,
-    /// How long the guest may take to come up on overlays of its disks, before it is defined.
+    /// Time limit for the boot test: the guest must come up on overlays of its disks, before the
+    /// domain is defined.
     pub boot_test: Option<Duration>,
-    /// How long the guest may take to prove that it boots, with its links down.
+    /// Time limit for the boot proof: the guest must boot with its links down.
     pub boot_proof: Option<Duration>,
 }
 
 impl ImportRequest<'_> {
-    /// The name that the domain will have.
     pub(in crate::libvirt) fn domain_name(&self) -> String {
         self.options.domain_name(self.vm)
     }
 
-    /// What names of volumes begin with: the domain's name. Beside a predecessor, whose disks have
-    /// that, the time of the export follows it.
+    /// Prefix of the names of volumes: the domain's name. If a predecessor's disks have that
+    /// prefix, the time of the export is appended.
     pub(in crate::libvirt) fn volume_base(&self) -> String {
         let domain = self.domain_name();
         let Some(_) = self.replace else { return domain };
@@ -68,7 +68,7 @@ impl ImportRequest<'_> {
         format!("{domain}-{digits}")
     }
 
-    /// The volumes in a pool of this kind, in the order of the disks.
+    /// Volumes to create in a pool of this type, in the order of the disks.
     pub(in crate::libvirt) fn volumes(&self, kind: DiskKind) -> Vec<WantedVolume> {
         let domain = self.volume_base();
         let first =
@@ -99,7 +99,7 @@ impl ImportRequest<'_> {
         self.disks.0.iter().map(wanted).collect()
     }
 
-    /// The plan, with disks at the given paths.
+    /// The domain plan with its disks at the given paths.
     pub(in crate::libvirt) fn plan(&self, disks: &[PlannedDisk]) -> Result<DomainSpec, Error> {
         let profile = match &self.options.hardware.profile {
             Some(own) => own.clone(),

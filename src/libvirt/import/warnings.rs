@@ -1,4 +1,4 @@
-//! What a person should know of a plan that keeps all rules.
+//! Warnings about a valid domain plan.
 
 use crate::domain::Attachment::Nothing;
 use crate::domain::{
@@ -19,7 +19,7 @@ pub(in crate::libvirt) fn of_plan(
     warnings
 }
 
-/// What an EFI guest does not find again. Its entries and keys are those of another firmware's
+/// Warns about UEFI settings that the guest loses: boot entries and keys are in another firmware's
 /// file.
 fn of_firmware(spec: &DomainSpec, vm: &SourceVm) -> Option<Warning> {
     let FirmwareSpec::Efi { secure_boot } = spec.firmware else { return None };
@@ -38,7 +38,7 @@ fn of_firmware(spec: &DomainSpec, vm: &SourceVm) -> Option<Warning> {
     Some(Warning::new(Stage::Libvirt, WarningCode::NvramNotKept, message))
 }
 
-/// A CPU model of the source that the host does not have.
+/// Warns about a CPU model of the source that the host does not offer.
 fn of_cpu(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Option<Warning> {
     let model = vm.board.cpu_model.as_deref()?;
     let kept = match &spec.cpu {
@@ -56,7 +56,7 @@ fn of_cpu(spec: &DomainSpec, vm: &SourceVm, options: &PlanOptions) -> Option<War
     Some(Warning::new(Stage::Libvirt, WarningCode::CpuModelNotKept, message))
 }
 
-/// What the map leaves out, and that `*` is for no card.
+/// Warns about cards that the map leaves out, and about a `*` for a VM without cards.
 fn of_networks(vm: &SourceVm, map: &NetworkMap) -> Vec<Warning> {
     let warn = |code: WarningCode, message: String| Warning::new(Stage::Libvirt, code, message);
     let left_out = vm.nics.iter().filter(|nic| map.target(nic) == Some(Nothing));

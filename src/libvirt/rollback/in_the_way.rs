@@ -1,17 +1,17 @@
-//! What keeps libvirt from undefining a domain.
+//! Objects that prevent libvirt from undefining a domain.
 
 use std::fmt;
 
 use super::super::hint_words::word;
 
-/// What belongs to a domain that libvirt does not undefine with it.
+/// Part of a domain that libvirt does not undefine with the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InTheWay {
-    /// The memory of a guest that was running, as `libvirt-guests` saves it when a host shuts down.
+    /// Saved memory of a guest; `libvirt-guests` saves running guests when a host shuts down.
     ManagedSave,
-    /// A snapshot of that name.
+    /// A snapshot, by its name.
     Snapshot(String),
-    /// Checkpoints, as tools for backups make them.
+    /// Checkpoints, which backup tools create.
     Checkpoints,
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for InTheWay {
 }
 
 impl InTheWay {
-    /// What to type.
+    /// The command that removes the object.
     pub(in crate::libvirt) fn command(&self, domain: &str) -> String {
         let domain = word(domain);
         match self {

@@ -1,4 +1,5 @@
-//! Undoing: the steps that are journalled before each act, and their execution, at once or later.
+//! Rollback: undo steps that are journalled before each change, and their execution, at once or
+//! later.
 
 pub(super) mod in_the_way;
 pub(super) mod owners;

@@ -1,5 +1,5 @@
-//! Who uses a file: domains by the disks that they name, and overlays by the file below them,
-//! whichever run made them and whatever their storage pool is.
+//! Detects who uses a file: a domain whose XML names the file, or an overlay based on the file.
+//! Covers all runs and all storage pools.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -23,12 +23,12 @@ use super::step_result::said;
 use super::undo_step::{Evidence, Undo};
 use super::{undo_way, used};
 
-/// Who uses a file.
+/// User of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::libvirt) enum OwningUser {
-    /// A domain of that name.
+    /// A domain, by its name.
     Domain(String),
-    /// An overlay of that path, which no domain has yet.
+    /// An overlay that no domain uses yet, by its path.
     Overlay(String),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for OwningUser {
 }
 
 impl OwningUser {
-    /// The same of a volume of which nothing is ours.
+    /// As a clause, for a volume that is not part of our domains.
     pub fn clause(&self) -> String {
         match self {
             Self::Domain(name) => format!("domain '{name}' uses it"),
@@ -51,21 +51,23 @@ impl OwningUser {
     }
 }
 
-/// Which files our domains use, and who uses the others.
+/// Files that our domains use, and users of other files.
 pub(in crate::libvirt) struct Owners {
     ours: HashSet<String>,
     others: HashMap<String, OwningUser>,
     /// Present names of our domains by their UUIDs.
     names: HashMap<String, String>,
-    /// Whether the files are those of this machine.
+    /// Whether the files are on this machine.
     local: bool,
-    /// What shows that the steps are those of a run of ours.
+    /// Evidence that the steps are those of a hyperexport run.
     evidence: Evidence,
-    /// Present names of domains that steps name, and that no run of ours has made, by their UUIDs.
+    /// Present names of domains that steps name but no run of ours has created, by their UUIDs.
     strangers: HashMap<String, String>,
 }
 
 impl Owners {
+    /// Fails if a domain of the steps cannot be undefined now.
+    ///
     /// # Errors
     /// As [`undo_way::check`]; [`Error::Call`].
     pub fn look(
@@ -75,7 +77,7 @@ impl Owners {
         local: bool,
     ) -> Result<Self, Error> {
         let owners = Self::by(connect, steps, evidence, local)?;
-        // What is in the way of a domain that stays is in nobody's way.
+        // A domain that stays need not be undefinable.
         let ours = |step: &&Undo| match step {
             Undo::Undefine { uuid, .. } => !owners.strangers.contains_key(uuid),
             _ => true,
@@ -85,7 +87,7 @@ impl Owners {
         Ok(owners)
     }
 
-    /// The same whatever is in the way of undefining our domains.
+    /// As [`Self::look`], without the check that our domains can be undefined.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -117,7 +119,7 @@ impl Owners {
     }
 
     fn add(&mut self, domain: &Domain, steps: &[Undo]) {
-        // One that vanishes while it is looked at uses nothing any more.
+        // A domain that vanishes meanwhile no longer uses anything.
         let (Ok(uuid), Ok(xml)) = (domain.uuid_string(), domain.xml_desc(0)) else { return };
         let name = domain.name().unwrap_or_else(|_| uuid.clone());
         let named = steps.iter().find_map(|step| match step {
@@ -136,7 +138,7 @@ impl Owners {
         }
         let mut files = sources::files(&xml);
         if self.local {
-            // libvirt names what lies below a disk only while its domain runs.
+            // libvirt lists the backing files of a disk only while its domain runs.
             files.extend(files.clone().iter().flat_map(|file| below(file)));
         }
         if is_ours {
@@ -148,8 +150,8 @@ impl Owners {
         }
     }
 
-    /// Adds what lies below overlays: anyone who needs the overlay needs that too. One that nobody
-    /// has, and that is not among what goes, may be somebody's.
+    /// Adds the backing files of overlays: a user of an overlay needs its backing file too. An
+    /// overlay that no domain uses and no step removes may still be in use.
     fn follow(&mut self, overlays: &[(String, String)], going: &HashSet<String>) {
         loop {
             let before = (self.ours.len(), self.others.len());
@@ -172,13 +174,13 @@ impl Owners {
         }
     }
 
-    /// Who uses the file beside our domains.
+    /// User of the file other than our domains.
     pub fn user_of(&self, path: &str) -> Option<&OwningUser> {
         let real = || real(path).filter(|_| self.local);
         self.others.get(path).or_else(|| self.others.get(&real()?))
     }
 
-    /// What a step undoes, by the present name of its domain.
+    /// Describes the object of a step, with the present name of its domain.
     pub fn label(&self, step: &Undo) -> String {
         match step {
             Undo::Undefine { name, uuid, .. } => {
@@ -194,10 +196,10 @@ impl Owners {
         }
     }
 
-    /// Why what a step names stays, if it does.
+    /// Why the object of a step must stay; `None` if it may be removed.
     ///
     /// # Errors
-    /// What libvirt says of it.
+    /// Message of libvirt.
     pub fn reason(&self, connect: &Connect, step: &Undo) -> Result<Option<String>, String> {
         if self.evidence == Evidence::Marks
             && let Some(reason) = self.unproved(connect, step)?
@@ -229,9 +231,9 @@ impl Owners {
     }
 }
 
-/// Why things stay that nothing but the file proves to be ours.
+/// Checks for steps that only marks on their objects can prove.
 impl Owners {
-    /// What no mark on the thing itself proves, where nothing else does.
+    /// Why the object of a step stays: no mark proves that a run of ours created it.
     fn unproved(&self, connect: &Connect, step: &Undo) -> Result<Option<String>, String> {
         let of_ours = |uuid: &str| self.names.contains_key(uuid);
         Ok(match step {
@@ -273,7 +275,7 @@ impl Owners {
     }
 }
 
-/// Whether a file lies directly in the folder of a pool of that name. Blocks.
+/// Whether a file is directly in the folder of the pool of that name. Blocks.
 fn lies_in(connect: &Connect, path: &Path, pool: &str) -> bool {
     let Ok(handle) = connect.lookup_storage_pool_by_name(pool) else { return false };
     let folder = pool::describe(&handle, pool).ok().and_then(|place| place.dir.canonicalize().ok());
@@ -281,7 +283,7 @@ fn lies_in(connect: &Connect, path: &Path, pool: &str) -> bool {
     folder.is_some() && folder == around
 }
 
-/// Who uses a volume, if anybody does. Blocks.
+/// User of a volume, if there is one. Blocks.
 ///
 /// # Errors
 /// [`Error::Call`].
@@ -295,7 +297,7 @@ pub(in crate::libvirt) fn user_of(
     Ok(owners.user_of(path).cloned())
 }
 
-/// The path of what a step removes.
+/// Path of the volume or file that a step removes.
 pub(in crate::libvirt) fn path(connect: &Connect, step: &Undo) -> Option<String> {
     match step {
         Undo::DeleteVolume { name, pool, .. } => {
@@ -306,11 +308,11 @@ pub(in crate::libvirt) fn path(connect: &Connect, step: &Undo) -> Option<String>
     }
 }
 
-/// Paths of the files below a file of this machine, and those of the file itself without links.
+/// Paths of the backing files of a local file, and the path of the file itself without links.
 fn below(file: &str) -> Vec<String> {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut next = Some(PathBuf::from(file));
-    // A chain that names one of its own files is broken, and ends there.
+    // A chain that contains one of its own files is broken, and ends there.
     while let Some(path) = next.filter(|path| !found.contains(path)) {
         let is_file = path.metadata().is_ok_and(|found| found.is_file());
         next = is_file.then(|| image::backing_file(&path).ok().flatten()).flatten();
@@ -320,12 +322,12 @@ fn below(file: &str) -> Vec<String> {
     found.iter().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
-/// The same file of this machine by a path without links.
+/// Path of a local file without links.
 fn real(file: &str) -> Option<String> {
     Some(Path::new(file).canonicalize().ok()?.to_string_lossy().into_owned())
 }
 
-/// Every volume of the started pools that lies on another one, with the path of that.
+/// All volumes of active pools that are overlays, each with the path of its backing file.
 fn overlays(connect: &Connect, local: bool) -> Vec<(String, String)> {
     let active = sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE;
     let pools = connect.list_all_storage_pools(active).unwrap_or_default();
@@ -333,7 +335,7 @@ fn overlays(connect: &Connect, local: bool) -> Vec<(String, String)> {
 }
 
 fn overlays_in(pool: &StoragePool, local: bool) -> Vec<(String, String)> {
-    // Elsewhere a look for new volumes may take minutes, and there are no overlays of files.
+    // On a pool of devices a refresh may take minutes, and there are no overlays of files.
     let is_of_files = pool::describe(pool, "").is_ok_and(|place| place.kind == DiskKind::File);
     if is_of_files && let Err(error) = pool.refresh(0) {
         tracing::debug!(%error, "refresh");

@@ -1,5 +1,5 @@
-//! What a killed run left is undone by a later run: but for a domain that somebody may use by
-//! now. That one stays with all that belongs to it, until a person undoes it.
+//! Undoes the remains of a killed run in a later run. A domain that may be in use by now stays,
+//! with everything that belongs to it, until the user undoes it.
 
 use std::time::SystemTime;
 
@@ -14,30 +14,30 @@ use super::undo_later::would_take_back;
 use super::undo_step::{self, DiskThen, Evidence, Undo};
 use super::used::Traces;
 
-/// What became of what a killed run left.
+/// Result of cleaning up after a killed run.
 #[derive(Debug, Default)]
 pub struct RecoveryResult {
-    /// What was undone.
+    /// Report of the steps that were undone.
     pub taken: UndoReport,
-    /// The domain that stays.
+    /// Domain that stays because it may be in use.
     pub kept: Option<UsedDomain>,
 }
 
-/// A domain of a killed run that somebody may use by now.
+/// A domain of a killed run that may be in use by now.
 #[derive(Debug)]
 pub struct UsedDomain {
     /// The domain, with the steps that undo it.
     pub domain: DefinedDomain,
-    /// What shows that it may be used, as a sentence.
+    /// Sign that the domain may be in use, as a sentence.
     pub why: String,
 }
 
 impl Connection {
-    /// Undoes what a killed run made that was seen alive at `alive` for the last time. A domain
-    /// that somebody may have used since stays, and so does all that belongs to it.
+    /// Undoes the changes of a killed run that was last seen alive at `alive`. A domain that may
+    /// have been used since stays, with everything that belongs to it.
     ///
     /// # Errors
-    /// [`Error::Call`]. Nothing was changed then, but for the domain of a boot test.
+    /// [`Error::Call`]. Nothing was changed then, except the domain of a boot test.
     pub async fn recover(
         &self,
         steps: &[Undo],
@@ -58,7 +58,7 @@ impl Connection {
         .await
     }
 
-    /// What [`Self::recover`] would do. Changes nothing.
+    /// Reports what [`Self::recover`] would do. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -80,7 +80,7 @@ impl Connection {
         .await
     }
 
-    /// The domain that the steps defined, if it is there and may be used by now. Blocks.
+    /// The domain that the steps defined, if it exists and may be in use. Blocks.
     fn used(
         &self,
         connect: &Connect,
@@ -126,7 +126,7 @@ impl Connection {
     }
 }
 
-/// The identity of the domain that a step undefines, and its mark.
+/// UUID and mark of the domain that a step undefines.
 fn undefined(step: &Undo) -> Option<(&str, Option<&str>)> {
     match step {
         Undo::Undefine { uuid, mark, .. } => Some((uuid, mark.as_deref())),

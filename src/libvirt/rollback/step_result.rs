@@ -1,22 +1,22 @@
-//! How an undo step ends.
+//! Result of an undo step.
 
 use virt::error::ErrorNumber;
 
-/// How one step ended.
+/// Result of one step.
 pub(in crate::libvirt) enum StepResult {
     Done,
     Gone,
     Left(String),
-    /// As [`Self::Left`], of something that others use by now, which is no failure.
+    /// The object stays because others use it by now, which is no failure.
     Shared(String),
 }
 
-/// libvirt's own words.
+/// libvirt's error message.
 pub(in crate::libvirt) fn said(error: virt::error::Error) -> String {
     error.message().to_owned()
 }
 
-/// What is gone already needs not be undone.
+/// An object that no longer exists need not be undone.
 pub(in crate::libvirt) fn gone(
     error: virt::error::Error,
     number: ErrorNumber,

@@ -1,10 +1,10 @@
-//! What was made, as something that can be undone: at once when an import fails, by the next
-//! run when a run was killed, by `hyperexport undo` when a person asks for it.
+//! Undoes changes: at once if an import fails, in the next run if a run was killed, or on request
+//! by `hyperexport undo`.
 //!
-//! A step names what was made by something that is ours alone: a UUID made for it, the identity of
-//! a file that was created and not overwritten. Volumes have no such mark, so that one that libvirt
-//! made is undone later only if it is a disk of our domain, or still a beginning of the image
-//! that was being sent. Whatever is in doubt stays and is named.
+//! A step identifies its object by something unique: a UUID made for the object, or the identity of
+//! a file that was created and not overwritten. Volumes have no such mark. A volume that libvirt
+//! created is removed later only if it is a disk of our domain, or a partial copy of the uploaded
+//! image. An object in doubt stays and is reported.
 
 use std::fs;
 use std::io;
@@ -24,35 +24,35 @@ use super::undo_pool;
 use super::undo_step::{Evidence, FileId, Undo};
 use super::unwind::Unwind;
 
-/// What became of steps that were to be undone.
+/// Report of undoing steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UndoReport {
-    /// What is gone now.
+    /// Objects that were removed.
     #[serde(rename = "undone")]
     pub done: Vec<String>,
-    /// Which domains have their old names again.
+    /// Domains whose old names were restored.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<String>,
-    /// What was gone already.
+    /// Objects that did not exist any more.
     #[serde(rename = "already_absent")]
     pub gone: Vec<String>,
-    /// What stays, each with the reason.
+    /// Objects that were left behind, each with the reason.
     #[serde(rename = "kept")]
     pub left: Vec<String>,
-    /// What would go, where nothing is changed.
+    /// Objects that a dry run would remove.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_go: Vec<String>,
-    /// Which domains would get their old names again, where nothing is changed.
+    /// Domains whose old names a dry run would restore.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_rename: Vec<String>,
-    /// How many of those that stay do so since others use them by now.
+    /// Number of objects that were left behind because others use them.
     #[serde(skip)]
     pub shared: usize,
 }
 
 impl UndoReport {
-    /// Adds what became of further steps.
+    /// Adds the report of further steps.
     pub fn add(&mut self, more: Self) {
         self.done.extend(more.done);
         self.renamed.extend(more.renamed);
@@ -63,24 +63,24 @@ impl UndoReport {
         self.shared += more.shared;
     }
 
-    /// Whether nothing is left but what others use by now.
+    /// Whether nothing is left except objects that others use.
     pub fn is_complete(&self) -> bool {
         self.left.len() == self.shared
     }
 }
 
 impl Connection {
-    /// Undoes what an earlier run made, in reverse, whatever becomes of each step. What has
-    /// changed hands since stays.
+    /// Undoes the changes of an earlier run in reverse order. A failed step does not stop the
+    /// others. An object that others use by now stays.
     ///
     /// # Errors
-    /// [`Error::Running`] when a domain of it runs, [`Error::NotUndefinable`] when libvirt would
-    /// keep it; [`Error::Call`]. Nothing was changed then.
+    /// [`Error::Running`] if a domain of the run is running, [`Error::NotUndefinable`] if libvirt
+    /// would refuse to undefine it; [`Error::Call`]. Nothing was changed then.
     pub async fn take_back(&self, steps: &[Undo]) -> Result<UndoReport, Error> {
         self.take_back_by(steps, Evidence::Seal).await
     }
 
-    /// The same of steps of which `evidence` shows whose they are: what it does not prove stays.
+    /// As [`Self::take_back`], but objects that `evidence` does not prove to be ours stay.
     ///
     /// # Errors
     /// As [`Self::take_back`].
@@ -105,7 +105,7 @@ pub(in crate::libvirt) fn take_back(
     let mut taken = UndoReport::default();
     let act = |step: &Undo| undo_later(connect, &owners, step);
     each(steps, act, |step, end| match (end, step) {
-        // It only tells of the domain that another step undefines.
+        // The step only describes the domain that another step undefines.
         (_, Undo::Defined { .. }) => {}
         (Ok(StepResult::Done), Undo::BringBack { name, aside, .. }) => {
             taken.renamed.push(format!("'{aside}' is '{name}' again"));
@@ -123,7 +123,7 @@ pub(in crate::libvirt) fn take_back(
     Ok(taken)
 }
 
-/// Does all steps for the run that made them; returns what is left.
+/// Undoes all steps of the current run; returns what was left behind.
 pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<String> {
     let mut left = Vec::new();
     let act = |step: &Undo| {
@@ -140,7 +140,7 @@ pub(in crate::libvirt) fn undo_all(connect: &Connect, steps: &[Undo]) -> Vec<Str
 }
 
 impl Connection {
-    /// Undoes everything and returns `error`, with what could not be undone.
+    /// Undoes everything and returns `error`, with a list of what could not be undone.
     pub(in crate::libvirt) async fn unwind(&self, unwind: Unwind, error: Error) -> Error {
         let target = self.revived(matches!(error, Error::ConnectionLost { .. })).await;
         let undone = target.call(move |connect| Ok(undo_all(connect, &unwind.steps()))).await;
@@ -149,14 +149,14 @@ impl Connection {
     }
 }
 
-/// The steps in the order in which they are undone.
+/// The steps in the order of their undoing.
 pub(in crate::libvirt) fn in_order(steps: &[Undo]) -> Vec<&Undo> {
     let mut steps: Vec<_> = steps.iter().rev().collect();
     steps.sort_by_key(|step| step.place());
     steps
 }
 
-/// Does all steps, whatever becomes of each: but where a domain stays, its volumes stay with it.
+/// Undoes all steps even if some fail. If a domain stays, its volumes stay too.
 fn each(
     steps: &[Undo],
     act: impl Fn(&Undo) -> Result<StepResult, String>,
@@ -175,10 +175,10 @@ fn each(
     }
 }
 
-/// Does one step of a run that is over: what has changed hands since stays.
+/// Undoes one step of a finished run. An object that others use by now stays.
 fn undo_later(connect: &Connect, owners: &Owners, step: &Undo) -> Result<StepResult, String> {
     match step {
-        // A pool that was there before is of use to others as it is.
+        // An existing pool that the run started may serve others, so it stays started.
         Undo::StopPool { .. } | Undo::RemoveFolder { .. } => Ok(StepResult::Gone),
         _ => match owners.reason(connect, step)? {
             Some(reason) => Ok(StepResult::Left(reason)),

@@ -1,4 +1,4 @@
-//! What is left of a finished run: what `undo` would undo, and volumes whose domain is gone.
+//! State of a finished run: what `undo` would undo, and volumes whose domain no longer exists.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ use super::undo_pool;
 use super::undo_step::{Evidence, FileId, Undo};
 
 impl Connection {
-    /// What [`Self::take_back`] would do with these steps now. Changes nothing.
+    /// Reports what [`Self::take_back`] would do with these steps. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::take_back`].
@@ -32,7 +32,7 @@ impl Connection {
         self.would_take_back_by(steps, Evidence::Seal).await
     }
 
-    /// What [`Self::take_back_by`] would do with these steps now. Changes nothing.
+    /// Reports what [`Self::take_back_by`] would do with these steps. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::take_back`].
@@ -45,10 +45,9 @@ impl Connection {
         self.call(move |connect| would_take_back(connect, &steps, evidence, local)).await
     }
 
-    /// Removes the volumes that were made for a domain which is gone, where each still is byte by
-    /// byte what its image is: they are about to be made again. A volume that differs may hold data
-    /// of its guest, and stays. In a dry run all stay, and the paths of those that would go are
-    /// returned.
+    /// Removes volumes of a domain that no longer exists, if each is identical to its image: they
+    /// are about to be created again. A volume that differs may contain data of its guest, and
+    /// stays. A dry run removes nothing and reports the paths of the volumes that would be removed.
     ///
     /// # Errors
     /// [`Error::Call`], [`Error::File`], [`Error::Cancelled`].
@@ -93,8 +92,8 @@ impl Connection {
 }
 
 impl Connection {
-    /// Paths of the volumes of a domain that are gone. One that the domain no longer uses is not
-    /// looked for, and neither is one in a pool that cannot be asked now.
+    /// Paths of the volumes of a domain that no longer exist. Skips volumes that the domain no
+    /// longer uses, and volumes of a pool that cannot be queried.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -103,13 +102,13 @@ impl Connection {
         self.call(move |connect| {
             let used = sources::files(&define::describe(connect, &domain.uuid)?);
             let is_used = |volume: &&RegisteredVolume| {
-                // Below a snapshot the domain's XML may name the overlay alone.
+                // Above a snapshot the domain's XML may name only the overlay.
                 domain.snapshot.is_some() || used.contains(&volume.path)
             };
             let there = |volume: &RegisteredVolume| {
                 match find_volume(connect, &domain.pool, &volume.name) {
                     Ok(Some(_)) | Err(_) => true,
-                    // Its pool may be another by now.
+                    // Another pool of that name may have replaced the volume's pool.
                     Ok(None) => {
                         local && Path::new(&volume.path).exists()
                             || connect.lookup_storage_vol_by_path(&volume.path).is_ok()
@@ -141,7 +140,7 @@ pub(in crate::libvirt) fn would_take_back(
             continue;
         }
         let there = is_there(connect, step);
-        // Volumes come before their pool.
+        // Steps for volumes precede the step for their pool.
         if reason.is_ok() && there == Ok(true) && step.is_of_volume() {
             going.push(step);
         }
@@ -164,10 +163,10 @@ pub(in crate::libvirt) fn would_take_back(
     Ok(would)
 }
 
-/// Whether the step undoes this very volume.
+/// Whether the step removes this volume.
 fn makes(step: &Undo, volume: &RegisteredVolume) -> bool {
     match step {
-        // Devices hold the disk itself, and not the bytes of an image.
+        // A device contains the disk itself, not the bytes of an image.
         Undo::DeleteVolume { name, image, .. } => image.is_some() && *name == volume.name,
         Undo::RemoveFile { path, .. } => *path == Path::new(&volume.path),
         _ => false,
@@ -196,8 +195,8 @@ fn is_still(
     Ok(found == sent)
 }
 
-/// How many volumes a pool that was made would hold after all steps beside those that were there
-/// before.
+/// Number of volumes that would remain in a pool of the run after all steps, not counting those
+/// that were there before.
 fn stays(connect: &Connect, going: &[&Undo], name: &str, uuid: &str, held: &[String]) -> usize {
     let is_of = |step: &&Undo| match step {
         Undo::DeleteVolume { pool, .. } | Undo::RemoveFile { pool, .. } => pool == name,
@@ -207,7 +206,7 @@ fn stays(connect: &Connect, going: &[&Undo], name: &str, uuid: &str, held: &[Str
     there.saturating_sub(going.iter().copied().filter(is_of).count())
 }
 
-/// Whether there is anything that the step would undo.
+/// Whether the object of the step exists.
 fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
     Ok(match step {
         Undo::Undefine { uuid, mark, .. } => {
@@ -223,7 +222,7 @@ fn is_there(connect: &Connect, step: &Undo) -> Result<bool, String> {
             path.symlink_metadata().is_ok_and(|found| FileId::from(&found) == *id)
         }
         Undo::RemovePool { uuid, .. } => connect.lookup_storage_pool_by_uuid_string(uuid).is_ok(),
-        // They were over with the run that made them.
+        // These steps ended with the run that recorded them.
         Undo::Defined { .. }
         | Undo::Stop { .. }
         | Undo::StopPool { .. }

@@ -1,5 +1,5 @@
-//! Rolls back storage pools: only where nobody else has put anything into them since, and no guest
-//! runs from them. Other runs and other programs may use a pool as soon as it is there.
+//! Rolls back storage pools, unless others have added volumes or a guest runs from the pool. Other
+//! runs and other programs may use a pool as soon as it exists.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(in crate::libvirt) fn stop(
     if !pool.is_active().map_err(said)? {
         return Ok(StepResult::Gone);
     }
-    // A volume that was there before may be that of a guest that was started since.
+    // A volume that existed before may belong to a guest that was started in the meantime.
     let place = pool::describe(&pool, name).map_err(|error| error.to_string())?;
     match running_from(connect, &place.dir)? {
         Some(domain) => Ok(StepResult::Shared(format!("domain '{domain}' runs from it"))),
@@ -34,8 +34,7 @@ pub(in crate::libvirt) fn stop(
     }
 }
 
-/// Stops a pool that holds no volume but those that it held before, and that no other run is about
-/// to fill.
+/// Stops a pool if it contains only the volumes in `held` and no other run is about to use it.
 pub(in crate::libvirt) fn stop_idle(
     pool: &StoragePool,
     held: &[String],
@@ -61,7 +60,7 @@ fn holds(count: usize) -> StepResult {
     StepResult::Shared(format!("it contains {count} volumes"))
 }
 
-/// Stops and undefines a pool that the run has made, unless others use it by now.
+/// Stops and undefines a pool that the run has created, unless others use it by now.
 pub(in crate::libvirt) fn remove(
     connect: &Connect,
     uuid: &str,
@@ -73,21 +72,21 @@ pub(in crate::libvirt) fn remove(
         Err(error) => return gone(error, ErrorNumber::NoStoragePool),
     };
     let Some(_alone) = PoolUse::alone(&pool) else { return Ok(used()) };
-    // Guests that run from images which lay in the folder before do not need the pool.
+    // Guests that run from images which were in the folder before do not need the pool.
     if pool.is_active().map_err(said)?
         && let shared @ StepResult::Shared(_) = stop_unfilled(&pool, held)?
     {
         return Ok(shared);
     }
-    // libvirt removes an empty folder only; one that is not empty is somebody's.
+    // libvirt removes only an empty folder; a folder with files may be in use.
     if folder && let Err(error) = pool.delete(0) {
         tracing::debug!(%error, "keeping the pool's folder");
     }
     pool.undefine().map(|()| StepResult::Done).map_err(said)
 }
 
-/// Removes the folder that was made for a pool which was there without one, if the pool is stopped
-/// and the folder is empty.
+/// Removes the folder that the run created for an existing pool, if the pool is inactive and the
+/// folder is empty.
 pub(in crate::libvirt) fn remove_folder(
     connect: &Connect,
     name: &str,
@@ -108,8 +107,8 @@ pub(in crate::libvirt) fn remove_folder(
     }
 }
 
-/// How many volumes a pool holds that it did not hold when the run began; none if it does not exist
-/// or is not started.
+/// Number of volumes that were added to a pool since the run began; `None` if the pool does not
+/// exist or is inactive.
 pub(in crate::libvirt) fn strangers(
     connect: &Connect,
     uuid: &str,
@@ -122,16 +121,16 @@ pub(in crate::libvirt) fn strangers(
     }
 }
 
-/// Names of the volumes of a started pool.
+/// Names of the volumes of an active pool.
 pub(in crate::libvirt) fn volumes(pool: &StoragePool) -> Result<Vec<String>, virt::error::Error> {
     let volumes = pool.list_all_volumes(0)?;
-    // One that vanished since has no name any more.
+    // A volume that was deleted since the listing has no name.
     Ok(volumes.iter().filter_map(|volume| volume.name().ok()).collect())
 }
 
 fn new_volumes(pool: &StoragePool, held: &[String]) -> Result<usize, String> {
-    // A volume that is being made or filled is known without, too: then the pool cannot be
-    // refreshed.
+    // While a volume is being created or filled, a pool cannot be refreshed, but libvirt lists that
+    // volume anyway.
     if let Err(error) = pool.refresh(0) {
         tracing::debug!(%error, "refresh");
     }
@@ -139,12 +138,12 @@ fn new_volumes(pool: &StoragePool, held: &[String]) -> Result<usize, String> {
     Ok(volumes.iter().filter(|name| !held.contains(name)).count())
 }
 
-/// A domain that runs and has a disk in the folder.
+/// Name of a running domain with a disk in the folder.
 fn running_from(connect: &Connect, dir: &Path) -> Result<Option<String>, String> {
     let active = sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE;
     let domains = connect.list_all_domains(active).map_err(said)?;
     let uses = |xml: &str| sources::files(xml).iter().any(|file| Path::new(file).starts_with(dir));
-    // One that stopped since it was listed runs from nothing.
+    // A domain that stopped since the listing uses no files.
     let user = domains.iter().find(|domain| domain.xml_desc(0).is_ok_and(|xml| uses(&xml)));
     Ok(user.map(|domain| domain.name().unwrap_or_default()))
 }

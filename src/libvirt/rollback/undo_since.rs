@@ -1,5 +1,5 @@
-//! Whether disks were written to since the run that made them: then the newest data of the machine
-//! may be in them, and anyone who undoes the run must know.
+//! Detects disks that were written to after their run: they may contain the newest data of the
+//! machine, so an undo must warn.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,28 +11,28 @@ use super::owners::{self, Owners};
 use super::undo_step::{self, Evidence, Undo};
 use super::used::{self, LastWrite};
 
-/// A disk that would go, and that is not as its run has left it.
+/// A disk that an undo would remove and that has changed since its run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedDisk {
     /// Path of the disk.
     pub disk: String,
-    /// What shows that.
+    /// Evidence of the change.
     pub used: Use,
 }
 
-/// What shows that a disk is not as its run has left it.
+/// Evidence that a disk has changed since its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// When the disk was written to last.
+    /// Time of the last write to the disk.
     Written(SystemTime),
-    /// The run has started the guest for good.
+    /// The run has started the guest permanently.
     Started,
-    /// Nothing shows whether the disk was written to.
+    /// It is unknown whether the disk was written to.
     Unknown,
 }
 
 impl UsedDisk {
-    /// Whether it is known that the disk was used.
+    /// Whether the use of the disk is certain.
     pub fn is_certain(&self) -> bool {
         self.used != Use::Unknown
     }
@@ -54,13 +54,12 @@ impl fmt::Display for UsedDisk {
     }
 }
 
-/// What is known of a run beside its steps.
+/// What is known about a run besides its steps.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Life {
-    /// When a run that was killed was alive for the last time: what was written up to then may be
-    /// its own.
+    /// When a killed run was last alive: earlier writes may be its own.
     pub alive: Option<SystemTime>,
-    /// Whether the run has started the guest for good.
+    /// Whether the run has started the guest permanently.
     pub started: bool,
 }
 
@@ -107,7 +106,7 @@ fn used(connect: &Connect, disk: &str, steps: &[Undo], local: bool, life: Life) 
     judged(then.and_then(|then| then.modified.as_deref()), now.as_deref(), life)
 }
 
-/// What the times of the last write tell: when the run had made the disk, and now.
+/// Evaluates the time of the last write when the run had created the disk, and now.
 fn judged(then: Option<&str>, now: Option<&str>, life: Life) -> Option<Use> {
     let until = life.alive.map(|alive| alive + used::GRACE);
     let at = now.and_then(used::time);

@@ -1,4 +1,4 @@
-//! The steps themselves, as the journal and the record of a run keep them.
+//! Undo steps, as the journal and the record of a run store them.
 
 use std::fmt;
 use std::fs;
@@ -12,114 +12,114 @@ use crate::model::Sha256Digest;
 
 use super::super::results::RegisteredVolume;
 
-/// What shows that steps name what a run of ours has made.
+/// Evidence that the steps describe changes of a hyperexport run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// A run of this user has written them on this machine, as their seal proves.
+    /// The seal of the steps: a run of this user wrote them on this machine.
     Seal,
-    /// Nothing but marks on the things themselves: anybody may have written the steps.
+    /// Marks on the objects themselves: anybody may have written the steps.
     Marks,
 }
 
-/// One step.
+/// A step that undoes one change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum Undo {
-    /// Take a domain out of libvirt, with the variables of its firmware.
+    /// Undefine a domain and delete its UEFI variables.
     Undefine {
-        /// For messages.
+        /// Name, for messages only.
         name: String,
-        /// Its identity.
+        /// UUID of the domain.
         uuid: String,
-        /// What its metadata has, where its UUID is that of its source and not made for it: another
-        /// domain may have the UUID by now.
+        /// Mark in the metadata of the domain, if the domain keeps the UUID of its source: by now
+        /// another domain may have that UUID.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         mark: Option<String>,
     },
-    /// Nothing to undo: the domain just before its definition, and in the record of a finished run
-    /// as the run left it. A later `undo` compares, and so knows whether somebody has used the
-    /// domain since.
+    /// Nothing to undo: state of the domain just before its definition, or at the end of a finished
+    /// run. A later `undo` compares the state to detect whether the domain has been used since.
     Defined {
-        /// For messages.
+        /// Name, for messages only.
         name: String,
-        /// Its identity.
+        /// UUID of the domain.
         uuid: String,
-        /// The storage pool of its disks.
+        /// Name of the storage pool of the domain's disks.
         pool: String,
-        /// Its disks.
+        /// State of the disks.
         disks: Vec<DiskThen>,
     },
-    /// Give a domain its name back that was set aside for another.
+    /// Restore the name of a domain that was set aside for its successor.
     BringBack {
-        /// Its name.
+        /// Original name of the domain.
         name: String,
-        /// The name that it has now.
+        /// Name of the domain while it is set aside.
         aside: String,
-        /// Its identity.
+        /// UUID of the domain.
         uuid: String,
-        /// Whether it started with its host.
+        /// Whether the domain started when its host booted.
         autostart: bool,
     },
-    /// Switch a domain off that was started to prove that it boots.
+    /// Switch off a domain that was started for the boot proof.
     Stop {
-        /// For messages.
+        /// Name, for messages only.
         name: String,
-        /// Its identity, made for it.
+        /// UUID of the domain.
         uuid: String,
     },
-    /// Forget a snapshot; the files of an external one are steps of their own.
+    /// Delete a snapshot. The files of an external snapshot are removed by steps of their own.
     DropSnapshot {
-        /// Its name.
+        /// Name of the snapshot.
         name: String,
-        /// Identity of its domain.
+        /// UUID of the domain.
         uuid: String,
-        /// Whether it lies in files of its own.
+        /// Whether the snapshot is external, with overlay files of its own.
         external: bool,
     },
-    /// Delete a volume that libvirt made.
+    /// Delete a volume that libvirt created.
     DeleteVolume {
-        /// The volume.
+        /// Name of the volume.
         name: String,
-        /// Its pool.
+        /// Name of the storage pool.
         pool: String,
-        /// The image that was sent into it; none for a device and for a snapshot's file.
+        /// Path of the image that was uploaded into the volume; null for a device and for the file
+        /// of a snapshot.
         image: Option<PathBuf>,
-        /// Sum of the first MiB that was sent into it, if it is a device.
+        /// SHA-256 checksum of the first MiB that was uploaded, if the volume is a device.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         begins: Option<Sha256Digest>,
     },
-    /// Remove a file that was copied into a pool's folder.
+    /// Remove a file that was copied into the folder of a pool.
     RemoveFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The pool.
+        /// Name of the storage pool.
         pool: String,
-        /// Another file of that name is not ours.
+        /// Identity of the file. Another file at the same path is not removed.
         id: FileId,
     },
-    /// Stop a pool that was not started.
+    /// Stop a pool that the run started.
     StopPool {
-        /// The pool.
+        /// Name of the storage pool.
         name: String,
-        /// Names of the volumes that it held when it was started.
+        /// Names of the volumes in the pool when it was started.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         held: Vec<String>,
     },
-    /// Remove the folder that was made for a pool which was there without one.
+    /// Remove the folder that was created for an existing pool.
     RemoveFolder {
-        /// The pool.
+        /// Name of the storage pool.
         pool: String,
     },
-    /// Stop and forget a pool.
+    /// Stop and undefine a pool.
     RemovePool {
-        /// For messages.
+        /// Name, for messages only.
         name: String,
-        /// Its identity, made for it.
+        /// UUID of the pool, made for it.
         uuid: String,
-        /// Whether its folder was made too.
+        /// Whether the folder of the pool was created too.
         folder: bool,
-        /// Names of the volumes that lay in its folder before.
+        /// Names of the volumes that were in the folder before.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         held: Vec<String>,
     },
@@ -146,8 +146,9 @@ impl fmt::Display for Undo {
 }
 
 impl Undo {
-    /// In which order steps are undone, those of one place in reverse: no volume goes before
-    /// its domain, and no domain gets its name back before its successor has left it.
+    /// Rank of the step in the order of undoing; steps of one rank are undone in reverse. A domain
+    /// goes before its volumes, and a successor gives up its name before the old domain gets the
+    /// name back.
     pub(in crate::libvirt) fn place(&self) -> u8 {
         match self {
             Self::Stop { .. } | Self::DropSnapshot { .. } => 0,
@@ -158,20 +159,19 @@ impl Undo {
         }
     }
 
-    /// Whether the step removes a volume.
+    /// Whether the step removes a volume or its file.
     pub(in crate::libvirt) fn is_of_volume(&self) -> bool {
         matches!(self, Self::DeleteVolume { .. } | Self::RemoveFile { .. })
     }
 
-    /// Whether a run that came to its end has nothing to undo by the step: others may use the pool
-    /// by then.
+    /// Whether the step has no effect after the run has finished: others may use the pool by then.
     pub(in crate::libvirt) fn is_over(&self) -> bool {
         matches!(self, Self::Stop { .. } | Self::StopPool { .. } | Self::RemoveFolder { .. })
     }
 }
 
-/// The storage pool and the disks of the domain that the steps define, as they were then; none of a
-/// run of an earlier version.
+/// Storage pool and disks of the domain that the steps define, as recorded; `None` for a run of an
+/// earlier version.
 pub(in crate::libvirt) fn defined(steps: &[Undo]) -> Option<(&str, &[DiskThen])> {
     steps.iter().rev().find_map(|step| match step {
         Undo::Defined { pool, disks, .. } => Some((pool.as_str(), disks.as_slice())),
@@ -183,22 +183,22 @@ pub(in crate::libvirt) fn defined(steps: &[Undo]) -> Option<(&str, &[DiskThen])>
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DiskThen {
-    /// The disk.
+    /// Volume of the disk.
     #[serde(flatten)]
     pub volume: RegisteredVolume,
-    /// When its volume was written to last by the clock of its host, in seconds since 1970; none
-    /// where the pool does not know.
+    /// When the volume was last written to, in seconds since 1970 by the clock of its host; absent
+    /// if the pool does not report the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
 }
 
-/// What tells a file from any other, whatever their names: inodes are used again.
+/// Identity of a file, whatever its name. An inode number alone may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FileId {
-    /// Its inode.
+    /// Inode number of the file.
     inode: u64,
-    /// When it was made, in nanoseconds since 1970, where the file system knows.
+    /// When the file was created, in nanoseconds since 1970, if the file system records it.
     born: Option<u64>,
 }
 

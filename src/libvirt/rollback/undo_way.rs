@@ -1,5 +1,5 @@
-//! What is in the way of undefining a domain. It is looked for before anything is removed: libvirt
-//! refuses the domain, but not its disks.
+//! Detects what prevents undefining a domain, before anything is removed: libvirt would refuse to
+//! undefine the domain but delete its disks.
 
 use std::ptr;
 
@@ -13,8 +13,8 @@ use super::in_the_way::InTheWay;
 use super::undo_step::Undo;
 
 impl Connection {
-    /// The present name of the domain that the steps undefine, if a later run has set the domain
-    /// aside for its own: the way back of that run is the domain.
+    /// Present name of the domain that the steps undefine, if a later run has set it aside. Undoing
+    /// that later run restores this domain.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -33,7 +33,7 @@ impl Connection {
     }
 }
 
-/// Refuses when a domain of the steps cannot be undefined as it is.
+/// Refuses if a domain of the steps cannot be undefined now.
 ///
 /// # Errors
 /// [`Error::Running`], [`Error::NotUndefinable`]; [`Error::Call`].
@@ -51,7 +51,7 @@ pub(in crate::libvirt) fn check(connect: &Connect, steps: &[Undo]) -> Result<(),
     Ok(())
 }
 
-/// All that is in the way, but for a snapshot that the steps undo.
+/// Everything that prevents undefining, except a snapshot that the steps undo.
 pub(in crate::libvirt) fn found(
     domain: &Domain,
     steps: &[Undo],
@@ -65,7 +65,7 @@ pub(in crate::libvirt) fn found(
         steps.iter().any(is_it)
     };
     for snapshot in domain.list_all_snapshots(0)? {
-        // One that vanishes while it is looked at is nobody's any more.
+        // A snapshot that vanishes meanwhile prevents nothing.
         let Ok(name) = snapshot.name() else { continue };
         if !is_ours(&name) {
             found.push(InTheWay::Snapshot(name));
@@ -77,7 +77,7 @@ pub(in crate::libvirt) fn found(
     Ok(found)
 }
 
-/// The domains that the steps undefine and that are there, each with its recorded name.
+/// Existing domains that the steps undefine, each with its recorded name.
 fn domains(connect: &Connect, steps: &[Undo]) -> Result<Vec<(String, Domain)>, Error> {
     let mut found = Vec::new();
     for step in steps {
@@ -89,9 +89,9 @@ fn domains(connect: &Connect, steps: &[Undo]) -> Result<Vec<(String, Domain)>, E
     Ok(found)
 }
 
-/// The crate has no calls for checkpoints, hence this by FFI. A libvirt that knows none of them has
-/// none.
+/// Calls libvirt by FFI, since the crate has no functions for checkpoints. A libvirt that does not
+/// support checkpoints has none.
 fn has_checkpoints(domain: &Domain) -> bool {
-    // SAFETY: the domain is alive; without a place for a list libvirt only counts.
+    // SAFETY: the domain is alive; without a pointer to a list libvirt only counts.
     unsafe { sys::virDomainListAllCheckpoints(domain.as_ptr(), ptr::null_mut(), 0) > 0 }
 }

@@ -1,5 +1,5 @@
-//! The stack of what an import has made so far: noted before each act, undone in reverse when
-//! one fails. A journal outside gets every step first, for the case that the process dies.
+//! The undo stack of an import: each step is recorded before its change, and undone in reverse if a
+//! change fails. A persistent journal gets every step first, in case the process dies.
 
 use std::fmt;
 use std::io;
@@ -10,17 +10,18 @@ use super::undo_step::Undo;
 
 type Note = dyn Fn(&Undo) -> io::Result<()> + Send + Sync;
 
-/// Where steps are noted outside of the process before they are taken.
+/// Persistent journal of undo steps, written before each change.
 #[derive(Clone)]
 pub struct Journal(Arc<Note>);
 
 impl Journal {
-    /// Steps go to `note`, which returns when they will outlast the process.
+    /// A journal that passes each step to `note`, which returns once the step is stored
+    /// persistently.
     pub fn new(note: impl Fn(&Undo) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self(Arc::new(note))
     }
 
-    /// Nobody keeps them.
+    /// A journal that stores nothing.
     pub fn none() -> Self {
         Self::new(|_| Ok(()))
     }
@@ -32,7 +33,7 @@ impl fmt::Debug for Journal {
     }
 }
 
-/// The steps so far.
+/// The undo steps recorded so far.
 #[derive(Debug, Clone)]
 pub(in crate::libvirt) struct Unwind {
     steps: Arc<Mutex<Vec<Undo>>>,
@@ -40,19 +41,18 @@ pub(in crate::libvirt) struct Unwind {
 }
 
 impl Unwind {
-    /// No steps yet.
     pub fn new(journal: &Journal) -> Self {
         Self { steps: Arc::default(), journal: journal.clone() }
     }
 
-    /// Adds a step, before what it undoes is done: it names something by a mark of ours.
+    /// Records a step before its change. The step identifies its object by a mark of ours.
     pub fn push(&self, step: Undo) -> Result<(), Error> {
         self.announce(&step)?;
         self.made(step);
         Ok(())
     }
 
-    /// Puts a step in the place of the last one, of which more is known by now.
+    /// Replaces the last step by a more precise one.
     pub fn correct(&self, step: Undo) -> Result<(), Error> {
         self.announce(&step)?;
         let mut steps = self.lock();
@@ -61,17 +61,17 @@ impl Unwind {
         Ok(())
     }
 
-    /// Notes a step in the journal alone: what it names may yet turn out to be somebody else's.
+    /// Records a step in the journal only: its object may turn out to belong to someone else.
     pub fn announce(&self, step: &Undo) -> Result<(), Error> {
         (self.journal.0)(step).map_err(Error::Journal)
     }
 
-    /// Adds a step that was announced, once what it names is ours.
+    /// Adds an announced step to the stack, once its object is ours.
     pub fn made(&self, step: Undo) {
         self.lock().push(step);
     }
 
-    /// All steps, in their order.
+    /// All steps, in the order of their recording.
     pub fn steps(&self) -> Vec<Undo> {
         self.lock().clone()
     }

@@ -1,5 +1,5 @@
-//! Whether somebody has used a domain since the run that defined it was killed: by what libvirt and
-//! the volumes tell. Where they do not tell, somebody may have.
+//! Detects whether a domain was used since the run that defined it was killed, from libvirt's and
+//! the volumes' state. In doubt the domain counts as used.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -20,13 +20,13 @@ use super::owners::{Owners, OwningUser};
 use super::undo_step::{self, DiskThen, Undo};
 use super::{owners, undo_way};
 
-/// How long after the death of its client libvirt may take to stop a domain that was started for
-/// it: ten seconds for QEMU to end by itself, and the rest for a machine that is busy.
+/// Time that libvirt may take to stop a domain after its client has died. QEMU gets ten seconds to
+/// exit; the rest is for a busy machine.
 pub(in crate::libvirt) const GRACE: Duration = Duration::from_secs(30);
-/// How often is looked whether it has stopped.
+/// Time between two checks whether the domain has stopped.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The disks of a domain that is about to be defined, each with the time of the last write to it.
+/// Disks of a domain that is about to be defined, each with the time of its last write.
 pub(in crate::libvirt) fn disks_now(
     connect: &Connect,
     volumes: Vec<RegisteredVolume>,
@@ -43,13 +43,13 @@ pub(in crate::libvirt) fn describe(volume: &StorageVol) -> Option<Volume> {
     xml::read("volume", &volume.xml_desc(0).ok()?).ok()
 }
 
-/// What a killed run noted, to be compared with what is there.
+/// Records of a killed run, for comparison with the present state.
 pub(in crate::libvirt) struct Traces<'a> {
     connect: &'a Connect,
     steps: &'a [Undo],
-    /// What was written up to then may have been written for the run.
+    /// Writes up to this time may belong to the run.
     until: SystemTime,
-    /// Whether the clock of the host is that of this machine.
+    /// Whether the daemon runs on this machine, so that both have the same clock.
     local: bool,
     owners: Owners,
 }
@@ -65,7 +65,7 @@ impl<'a> Traces<'a> {
         Ok(Self { connect, steps, until: alive + GRACE, local, owners })
     }
 
-    /// What shows that somebody may have used the domain, as a sentence.
+    /// Evidence that the domain may have been used, as a sentence.
     pub fn of(&self, domain: &Domain) -> Result<Option<String>, Error> {
         let call = || Error::call("checking whether a domain is used");
         if self.runs(domain)? {
@@ -86,7 +86,7 @@ impl<'a> Traces<'a> {
             .or_else(|| self.written(&files, &overlays)))
     }
 
-    /// Whether it runs, once libvirt has had the time to stop what it ran for the dead run.
+    /// Whether the domain is running after libvirt has had time to stop it for the dead run.
     fn runs(&self, domain: &Domain) -> Result<bool, Error> {
         let call = || Error::call("checking whether a domain runs");
         while domain.is_active().map_err(call())? {
@@ -98,12 +98,12 @@ impl<'a> Traces<'a> {
         Ok(false)
     }
 
-    /// Whether the run was about to start the domain itself.
+    /// Whether the run was about to start the domain for the boot proof.
     fn was_proved(&self) -> bool {
         self.steps.iter().any(|step| matches!(step, Undo::Stop { .. }))
     }
 
-    /// Paths of the files of a snapshot of ours.
+    /// Paths of the overlay files of our snapshot.
     fn overlays(&self) -> Vec<String> {
         let is_overlay =
             |step: &&Undo| matches!(step, Undo::DeleteVolume { image: None, begins: None, .. });
@@ -111,12 +111,12 @@ impl<'a> Traces<'a> {
         overlays.filter_map(|step| owners::path(self.connect, step)).collect()
     }
 
-    /// The disks just before the definition; none of a run of an earlier version.
+    /// The disks just before the definition; `None` for a run of an earlier version.
     fn disks(&self) -> Option<&'a [DiskThen]> {
         undo_step::defined(self.steps).map(|(_, disks)| disks)
     }
 
-    /// A file that the domain did not have.
+    /// A file of the domain that is not recorded.
     fn foreign(&self, files: &[String], overlays: &[String]) -> Option<String> {
         let disks = self.disks()?;
         let had = |file: &String| {
@@ -126,7 +126,7 @@ impl<'a> Traces<'a> {
         Some(format!("it has {file}, which it did not have"))
     }
 
-    /// A file of the domain that others need.
+    /// A file of the domain that others use.
     fn shared(&self, files: &[String]) -> Option<String> {
         files.iter().find_map(|file| match self.owners.user_of(file)? {
             OwningUser::Domain(_) => Some(format!("another domain uses {file}")),
@@ -134,13 +134,13 @@ impl<'a> Traces<'a> {
         })
     }
 
-    /// A file that was written to since, or that does not tell.
+    /// A file that was written to since, or whose last write is unknown.
     fn written(&self, files: &[String], overlays: &[String]) -> Option<String> {
         let of_run = |file: &String| {
             let is_it = |disk: &&DiskThen| disk.volume.path == *file;
             self.disks().unwrap_or_default().iter().find(is_it)
         };
-        // Below the overlay of a snapshot the disks do not change, and are no longer named.
+        // Disks below the overlay of a snapshot do not change, and the XML no longer names them.
         let all = files.iter().chain(overlays.iter().filter(|file| !files.contains(file)));
         all.filter_map(|file| {
             let then = of_run(file).and_then(|disk| disk.modified.as_deref());
@@ -155,7 +155,7 @@ impl<'a> Traces<'a> {
         .next()
     }
 
-    /// Whether the run itself may have had something written after the definition.
+    /// Whether the run itself may have written to the disks after the definition.
     fn may_have_written(&self) -> bool {
         let writes = |step: &Undo| matches!(step, Undo::Stop { .. } | Undo::DropSnapshot { .. });
         self.disks().is_none() || self.steps.iter().any(writes)
@@ -180,15 +180,16 @@ impl<'a> Traces<'a> {
     }
 }
 
-/// When a file was written to last, as libvirt writes it.
+/// Time of the last write to a file, in libvirt's format.
 pub(in crate::libvirt) enum LastWrite {
     At(String),
     Unknown,
-    /// There is no such file of this machine.
+    /// The file does not exist on this machine.
     Gone,
 }
 
-/// When a file was written to last, by its volume, or where its pool is stopped by the file itself.
+/// Time of the last write to a file, from its volume, or, if its pool is inactive, from the file
+/// itself.
 pub(in crate::libvirt) fn written_at(connect: &Connect, file: &str, local: bool) -> LastWrite {
     let found = match connect.lookup_storage_vol_by_path(file) {
         Ok(volume) => describe(&volume).and_then(|volume| volume.changed()),
@@ -198,19 +199,19 @@ pub(in crate::libvirt) fn written_at(connect: &Connect, file: &str, local: bool)
     found.map_or(LastWrite::Unknown, LastWrite::At)
 }
 
-/// Whether a domain that does not run was started since it was defined, or since its daemon was.
+/// Whether an inactive domain was started since its definition or since the start of its daemon.
 pub(in crate::libvirt) fn was_started(domain: &Domain) -> Result<bool, virt::error::Error> {
     let never = DomainStateReason::Shutoff(Enum::Known(DomainShutoffReason::Unknown));
     Ok(domain.state()? != (Enum::Known(DomainState::Shutoff), Enum::Known(never)))
 }
 
-/// When a file of this machine was written to last, as libvirt writes it. A device does not tell.
+/// Time of the last write to a local file, in libvirt's format; `None` for a device.
 fn modified(file: &str) -> Option<String> {
     let found = Path::new(file).metadata().ok().filter(std::fs::Metadata::is_file)?;
     Some(format!("{}.{:09}", found.mtime(), found.mtime_nsec()))
 }
 
-/// A time as libvirt writes it: seconds since 1970, and nine digits of a fraction.
+/// Parses libvirt's time format: seconds since 1970, with a fraction of nine digits.
 pub(in crate::libvirt) fn time(text: &str) -> Option<SystemTime> {
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
     Some(UNIX_EPOCH + Duration::new(seconds.parse().ok()?, nanos.parse().ok()?))

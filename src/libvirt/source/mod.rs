@@ -1,5 +1,4 @@
-//! A libvirt host as the place where VMs come from: domains are read, volumes are read, and nothing
-//! there changes.
+//! A libvirt host as a source of VMs: reads domains and volumes, and changes nothing.
 
 pub(super) mod source_after;
 pub(super) mod source_board;
@@ -26,22 +25,22 @@ use crate::progress::{Control, Unit};
 pub use source_disks::FoundVolume;
 use source_disks::{Lack, boot_disks, controller_model, source_disk};
 
-/// A domain that may be taken.
+/// A domain that can be exported.
 #[derive(Debug, Clone)]
 pub struct FoundDomain {
-    /// What it is.
+    /// Description of the VM.
     pub vm: SourceVm,
-    /// Its disks, in the same order as [`SourceVm::disks`].
+    /// Volumes of the disks, in the order of [`SourceVm::disks`].
     pub volumes: Vec<FoundVolume>,
-    /// The images in its CD-ROM drives, as far as they are volumes.
+    /// Images in the CD-ROM drives that are volumes.
     pub media: Vec<FoundVolume>,
-    /// Path of the file of its UEFI variables on its host, if it is an EFI guest that names one.
+    /// Path of the file of UEFI variables on the source host, if an EFI guest names one.
     pub nvram: Option<String>,
 }
 
 impl FoundDomain {
-    /// Differs when a volume was written to, or another medium is in a drive; empty when that
-    /// cannot be known. The hardware is compared by itself.
+    /// Fingerprint of the volumes and media: it changes when a volume is written to or a medium is
+    /// exchanged. Empty if that cannot be detected. The hardware is compared separately.
     pub fn revision(&self) -> String {
         let disks = self.volumes.iter().map(|volume| volume.changed.clone());
         let medium = |volume: &FoundVolume| {
@@ -53,7 +52,7 @@ impl FoundDomain {
     }
 }
 
-/// Takes what a volume holds, in its order.
+/// Receives the content of a volume in order.
 pub type VolumeSink = Box<dyn FnMut(Chunk<'_>) -> io::Result<()> + Send>;
 
 impl Connection {
@@ -70,7 +69,7 @@ impl Connection {
         .await
     }
 
-    /// The domain of that name or UUID, and the volumes of its disks.
+    /// The domain of that name or UUID, with the volumes of its disks.
     ///
     /// # Errors
     /// [`Error::DiskInNoPool`], [`Error::NotTaken`], [`Error::Call`].
@@ -93,11 +92,11 @@ impl Connection {
         .await
     }
 
-    /// The content of the small file at `path` of the host, of at most `most` bytes; none when it
-    /// is in no active storage pool, or not there.
+    /// Content of the small file at `path` of the host, at most `most` bytes. `None` if the file
+    /// does not exist or is not in an active storage pool.
     ///
     /// # Errors
-    /// [`Error::Call`]; [`Error::NotTaken`] for one that is larger.
+    /// [`Error::Call`]; [`Error::NotTaken`] for a larger file.
     pub async fn read_small(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let path = path.to_owned();
         self.call(move |connect| {
@@ -115,10 +114,10 @@ impl Connection {
         .await
     }
 
-    /// Reads a volume whole.
+    /// Reads a volume to its end.
     ///
     /// # Errors
-    /// [`Error::Call`], what the sink said as [`Error::File`], [`Error::Cancelled`].
+    /// [`Error::Call`], errors of the sink as [`Error::File`], [`Error::Cancelled`].
     pub async fn read_volume(
         &self,
         volume: &FoundVolume,
@@ -144,7 +143,7 @@ impl Connection {
     }
 }
 
-/// A domain with what is missing of it.
+/// A domain, and the reasons why it cannot be exported.
 struct DescribedDomain {
     vm: SourceVm,
     volumes: Vec<FoundVolume>,
@@ -155,7 +154,7 @@ struct DescribedDomain {
 
 fn describe(connect: &Connect, domain: &Domain, host: &str) -> Result<DescribedDomain, Error> {
     let call = || Error::call("reading a domain");
-    // What it is when it starts next, without what libvirt adds while it runs.
+    // The inactive XML: without the parts that libvirt adds while the domain runs.
     let text = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).map_err(call())?;
     let read = xml::read("domain", &text);
     let found: SourceDomain =
@@ -234,7 +233,7 @@ fn facts(found: &SourceDomain, power: PowerState, disks: Vec<SourceDisk>, host: 
     }
 }
 
-/// The family by libosinfo's id, such as `http://debian.org/debian/12`.
+/// OS family from a libosinfo ID such as `http://debian.org/debian/12`.
 fn family(id: &str) -> OsFamily {
     const OTHERS: [&str; 5] = ["bsd", "solaris", "apple", "haiku", "dos"];
     match id {
@@ -245,7 +244,7 @@ fn family(id: &str) -> OsFamily {
     }
 }
 
-/// libvirt's scaled integers; it always says KiB itself.
+/// MiB from one of libvirt's scaled integers; libvirt itself always writes KiB.
 fn mebibytes(value: u64, unit: Option<&str>) -> u64 {
     match unit {
         Some("b" | "bytes") => value >> 20,
@@ -275,7 +274,7 @@ fn nic(index: usize, interface: &Interface) -> SourceNic {
     }
 }
 
-/// Reads a domain, a volume and a pool as a host tells them.
+/// Parses a domain, a volume and a pool from XML of a host.
 #[cfg(fuzzing)]
 pub(super) fn fuzz(text: &str) {
     xml::read::<xml::storage::Volume>("volume", text).ok();
@@ -295,7 +294,7 @@ pub(super) fn fuzz(text: &str) {
 mod tests {
     use super::*;
 
-    /// A domain with these disks, and this in `<os>`.
+    /// A domain with these disks and this content of `<os>`.
     fn read(os: &str, disks: &[&str]) -> SourceDomain {
         let disks: String = disks
             .iter()

@@ -1,5 +1,5 @@
-//! What is done to a domain that was migrated, on its own host: planned, done, and undone only
-//! while it is still as it was left. Everything is changed in its definition alone.
+//! Steps on the source host after the migration of a domain: planned, applied, and undone only if
+//! the domain is unchanged since. All changes affect the domain's definition alone.
 
 use virt::connect::Connect;
 use virt::domain::Domain;
@@ -12,11 +12,11 @@ use super::super::{Connection, Error};
 use crate::model::{SourceAfter, SourceStep};
 
 impl Connection {
-    /// What `wanted` comes down to for the domain as it is now; `None` where nothing is to be done.
-    /// `note` is the line for its description. Changes nothing.
+    /// Resolves `wanted` to a step for the domain in its present state; `None` if there is nothing
+    /// to do. `note` is the line for the domain's description. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::CannotFollow`] for what libvirt does not know; [`Error::Call`].
+    /// [`Error::CannotFollow`] for a step that libvirt does not support; [`Error::Call`].
     pub async fn plan_step(
         &self,
         uuid: &str,
@@ -27,7 +27,7 @@ impl Connection {
         self.call(move |connect| MigratedDomain::open(connect, &uuid)?.plan(&wanted, &note)).await
     }
 
-    /// Does a step.
+    /// Applies a step.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -45,8 +45,8 @@ impl Connection {
         .await
     }
 
-    /// Undoes a step as far as the domain is still as the step has left it; false where nothing was
-    /// to be undone.
+    /// Undoes a step, if the domain is still as the step left it; false if there was nothing to
+    /// undo.
     ///
     /// # Errors
     /// [`Error::Call`].

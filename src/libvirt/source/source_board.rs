@@ -1,12 +1,13 @@
-//! What the XML of a domain tells of its identity, its processors and its lesser devices.
+//! Reads identity, processors and minor devices from the XML of a domain.
 
 use super::super::xml::source_domain::{DomainDisk, SourceDomain};
 use crate::model::{Board, CpuTopology, NotKept, SoundCard, WarningCode};
 
-/// Beginnings of CPU models that nobody has chosen: libvirt writes QEMU's own where none is named.
+/// Prefixes of CPU models that nobody chose: if the XML names no model, libvirt writes QEMU's
+/// default.
 const DEFAULT_MODELS: [&str; 2] = ["qemu", "kvm"];
 
-/// Sockets, cores and threads.
+/// Numbers of sockets, cores and threads.
 pub(in crate::libvirt) fn topology(found: &SourceDomain) -> CpuTopology {
     let topology = &found.cpu.topology;
     let parts = [topology.dies, topology.clusters, topology.cores, topology.threads];
@@ -28,7 +29,7 @@ pub(in crate::libvirt) fn board(found: &SourceDomain) -> Board {
     }
 }
 
-/// The model that was chosen: by name, or as that of the host.
+/// The CPU model that was chosen: by name, or the host's own.
 fn cpu_model(found: &SourceDomain) -> Option<String> {
     let name = found.cpu.model.name.trim();
     let is_default = DEFAULT_MODELS.iter().any(|start| name.starts_with(start));
@@ -39,7 +40,7 @@ fn cpu_model(found: &SourceDomain) -> Option<String> {
     }
 }
 
-/// The PC speaker is in every machine.
+/// The kind of a sound card; `None` for the PC speaker, which every machine has.
 fn sound_card(model: &str) -> Option<SoundCard> {
     Some(match model {
         "ac97" => SoundCard::Ac97,
@@ -51,7 +52,7 @@ fn sound_card(model: &str) -> Option<SoundCard> {
     })
 }
 
-/// What the domain loses. The media of the drives with these names are exported.
+/// Parts of the domain that the migration loses. The media of the drives in `exported` are kept.
 pub(in crate::libvirt) fn not_kept(found: &SourceDomain, exported: &[&str]) -> Vec<NotKept> {
     let label = |disk: &DomainDisk| format!("{} ({})", disk.target.dev, disk.target.bus);
     let of_drives = found.devices.disk.iter().filter_map(|disk| match disk.device.as_str() {
@@ -75,7 +76,7 @@ pub(in crate::libvirt) fn not_kept(found: &SourceDomain, exported: &[&str]) -> V
     of_drives.chain(of_host).collect()
 }
 
-/// What lies in a drive.
+/// Path of the medium in a drive.
 fn medium(drive: &DomainDisk) -> Option<String> {
     let source = &drive.source;
     let volume = source.pool.as_ref().zip(source.volume.as_ref());

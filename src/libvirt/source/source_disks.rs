@@ -1,4 +1,4 @@
-//! The disks of a source domain: their volumes, their controllers, and what lies in its drives.
+//! Disks of a source domain: their volumes and controllers, and the media of its drives.
 
 use virt::connect::Connect;
 
@@ -7,28 +7,28 @@ use super::super::xml::storage::Volume;
 use super::super::{Error, xml};
 use crate::model::{Bus, ByteSize, Controller, DiskFormat, DiskId, SourceDisk};
 
-/// Most images of CD-ROMs that are exported: a controller of AHCI has six places.
+/// Maximum number of CD-ROM images that are exported: an AHCI controller has six ports.
 const MOST_MEDIA: usize = 4;
 
 /// The volume of a disk.
 #[derive(Debug, Clone)]
 pub struct FoundVolume {
-    /// Which disk it is.
+    /// ID of the disk within the VM, such as `disk-0`.
     pub id: DiskId,
-    /// Format of its content.
+    /// Format of the content.
     pub format: DiskFormat,
-    /// Size that the guest sees, as the host says it.
+    /// Size that the guest sees, as the host reports it.
     pub capacity: ByteSize,
-    /// Path on its host.
+    /// Path on the source host.
     pub(super) path: String,
-    /// Bytes that it takes there.
+    /// Bytes that the volume occupies on the source host.
     pub(super) allocation: u64,
-    /// When it was written to last, in seconds since 1970, if its pool knows.
+    /// Time of the last write, in seconds since 1970, if the pool reports it.
     pub(super) changed: Option<String>,
 }
 
 impl FoundVolume {
-    /// The volume at `path` of the host, which takes at most `size` bytes.
+    /// The volume at `path` of the host, with at most `size` bytes.
     pub(in crate::libvirt) fn at(
         id: DiskId,
         format: DiskFormat,
@@ -42,9 +42,9 @@ impl FoundVolume {
 
 /// Why a domain cannot be exported.
 pub(super) enum Lack {
-    /// libvirt has no volume for a disk, which is named with its path.
+    /// A disk that is no volume of libvirt, as name and path.
     InNoPool(String),
-    /// Anything else, as a clause.
+    /// Any other reason, as a clause.
     Other(String),
 }
 
@@ -63,8 +63,8 @@ impl Lack {
     }
 }
 
-/// The disks that have a place in the boot order, the first of them first. `<boot dev='hd'/>` of
-/// `<os>` names none: QEMU then tries the first disk, and its firmware goes on with the others.
+/// Disks in the boot order, the first to boot first. `<boot dev='hd'/>` of `<os>` names no disk:
+/// QEMU then tries the first disk, and the firmware continues with the others.
 pub(super) fn boot_disks(disks: &[&DomainDisk]) -> Vec<usize> {
     let placed = disks.iter().enumerate();
     let mut placed: Vec<_> =
@@ -73,8 +73,8 @@ pub(super) fn boot_disks(disks: &[&DomainDisk]) -> Vec<usize> {
     placed.into_iter().map(|(_, at)| at).collect()
 }
 
-/// The images in CD-ROM drives that are volumes, and the drives that they are in. A domain starts
-/// without one that is none.
+/// Images in CD-ROM drives that are volumes, with their drives. Other images are skipped, since a
+/// domain starts without them.
 pub(super) fn media<'a>(
     connect: &Connect,
     disks: &'a [DomainDisk],
@@ -83,7 +83,7 @@ pub(super) fn media<'a>(
     for drive in disks.iter().filter(|disk| disk.device == "cdrom") {
         let found = volume(connect, drive, &DiskId::of_medium(media.len()));
         let Ok(found) = found else { continue };
-        // Two drives may show one image, of which one is enough.
+        // If two drives contain the same image, it is exported once.
         let is_known = media.iter().any(|known| known.path == found.path);
         if found.format == DiskFormat::Raw && (is_known || media.len() < MOST_MEDIA) {
             drives.push(drive.target.dev.as_str());
@@ -93,7 +93,7 @@ pub(super) fn media<'a>(
     (drives, media)
 }
 
-/// The volume of a disk, or why there is none.
+/// The volume of a disk, or the reason why there is none.
 pub(super) fn volume(
     connect: &Connect,
     disk: &DomainDisk,
@@ -134,7 +134,7 @@ pub(super) fn volume(
     Ok(FoundVolume { id, format, capacity, path, allocation, changed })
 }
 
-/// The model of a disk's controller: on SCSI by libvirt's name for it, else the bus alone.
+/// Model of a disk's controller: libvirt's model name for SCSI, else the bus.
 pub(super) fn controller_model(disk: &DomainDisk, controllers: &[DiskController]) -> String {
     let bus = &disk.target.bus;
     let own = |controller: &&DiskController| {

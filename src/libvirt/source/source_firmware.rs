@@ -1,14 +1,13 @@
-//! The firmware of a domain, which its XML names in three ways: by a kind, by a loader, by
+//! Detects the firmware of a domain, which its XML may specify by a type, by a loader, or by
 //! features.
 
 use super::super::xml::source_domain::Os;
 
-/// What paths of UEFI firmware contain, in lower case: those of Debian, Ubuntu, Fedora, SUSE and
+/// Substrings of paths of UEFI firmware, in lower case: those of Debian, Ubuntu, Fedora, SUSE and
 /// QEMU.
 const EFI: [&str; 4] = ["ovmf", "aavmf", "edk2", "qemu_efi"];
 
-/// Whether the domain has UEFI. A loader in ROM, which is what one without a type is, may be
-/// either.
+/// Whether the domain has UEFI. A loader without a type is a ROM, which may be BIOS or UEFI.
 pub(super) fn is_efi(os: &Os) -> bool {
     let path = os.loader.path.to_ascii_lowercase();
     match (os.firmware.as_str(), os.loader.kind.as_str()) {
@@ -18,7 +17,7 @@ pub(super) fn is_efi(os: &Os) -> bool {
     }
 }
 
-/// Whether the firmware enforces signatures. Without keys it does not.
+/// Whether the firmware enforces signatures, which it does only with enrolled keys.
 pub(super) fn is_secure(os: &Os) -> bool {
     let feature = |name: &str| {
         let found = os.features.feature.iter().find(|feature| feature.name == name);

@@ -1,5 +1,5 @@
-//! The power of domains that others use: a source that is shut down for its export and started
-//! again, and whether a domain that was defined runs, or may run without anybody asking.
+//! Power control of domains: shuts down a source for its export and starts it again. Detects
+//! whether a defined domain is running, or may start by itself.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use super::super::{Connection, Error};
 use crate::model::PoweredOff;
 use crate::progress::Control;
 
-/// Time between two looks at a guest that shuts down.
+/// Time between two checks of a guest that is shutting down.
 const POLL: Duration = Duration::from_millis(250);
 
 impl Connection {
-    /// Shuts the guest of a domain down and waits until the domain is off; where that takes longer
-    /// than `limit` the domain is switched off, if `cut`. `None` when the domain was off.
+    /// Shuts down a domain's guest and waits until the domain is off. After `limit` the domain is
+    /// switched off if `cut` is set. `None` if the domain was off already.
     ///
     /// # Errors
     /// [`Error::Transient`], [`Error::StillOn`], [`Error::Cancelled`], [`Error::Call`].
@@ -42,7 +42,7 @@ impl Connection {
             }
             let asked = domain.shutdown().map_err(call("shutting down"));
             match asked {
-                // What cannot be asked need not be waited for.
+                // The guest cannot be asked to shut down, so there is no need to wait.
                 Err(error) if cut => progress.note(format!("{error}: cutting its power")),
                 asked => {
                     asked?;
@@ -62,7 +62,7 @@ impl Connection {
                 return Err(Error::StillOn { name, after: limit });
             }
             match domain.destroy() {
-                // It went down at the last moment.
+                // The guest shut down at the last moment.
                 Err(error) if error.code().is(ErrorNumber::OperationInvalid) => {}
                 end => end.map_err(call("switching off"))?,
             }
@@ -88,7 +88,8 @@ impl Connection {
         .await
     }
 
-    /// The name of a domain that these steps would undefine and that runs, or starts with its host.
+    /// Name of a domain that these steps would undefine and that is running or starts with its
+    /// host.
     ///
     /// # Errors
     /// [`Error::Call`].

@@ -1,5 +1,5 @@
-//! The bytes of a volume: those of the image, or, where a volume is a block device, the disk that
-//! the image describes.
+//! The bytes to write into a volume: those of the image for a file, or for a block device those of
+//! the disk in the image.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,21 +17,21 @@ use crate::model::{DiskFormat, Sha256Digest};
 use super::super::Error;
 use super::wanted::WantedVolume;
 
-/// Bytes at the beginning of a volume by which it is known again.
+/// Number of bytes at the beginning of a volume that identify it later.
 pub(in crate::libvirt) const BEGINNING: u64 = 1 << 20;
 
-/// What goes into a volume. A clone is the same open file.
+/// Content to write into a volume. A clone shares the open file.
 #[derive(Debug, Clone)]
 pub(in crate::libvirt) struct VolumeContent {
-    /// The bytes.
+    /// File with the bytes.
     pub file: Arc<File>,
-    /// The image that they come from, for messages.
+    /// Path of the source image, for messages.
     pub image: PathBuf,
 }
 
 impl VolumeContent {
-    /// Opens the image, or makes a raw disk of it, sparse and without a name, so that it goes with
-    /// the last that holds it.
+    /// Opens the image, or converts it to a raw disk in a sparse, unnamed file that disappears when
+    /// it is closed.
     pub async fn of(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<Self, Error> {
         let image = wanted.image.clone();
         let file = if wanted.image_format == wanted.format {
@@ -42,24 +42,24 @@ impl VolumeContent {
         Ok(Self { file: Arc::new(file), image })
     }
 
-    /// How many bytes there are.
+    /// Length in bytes.
     pub fn len(&self) -> Result<u64, Error> {
         let found = self.file.metadata().map_err(Error::file("inspecting", &self.image))?;
         Ok(found.len())
     }
 
-    /// How many of them are data.
+    /// Bytes of data, without holes.
     pub fn data(&self) -> Result<u64, Error> {
         extents::data_bytes(&self.file).map_err(Error::file("reading", &self.image))
     }
 
-    /// Sum of the first bytes, by which a device is known again.
+    /// SHA-256 checksum of the first bytes, which identifies a device later.
     pub fn begins(&self) -> Result<Sha256Digest, Error> {
         beginning(&fd_path(&self.file), BEGINNING).map(|bytes| sum_of(&bytes))
     }
 }
 
-/// The first `length` bytes of a file; fewer if it has not so many.
+/// The first `length` bytes of a file; fewer if the file is shorter.
 pub(in crate::libvirt) fn beginning(path: &Path, length: u64) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(Error::file("opening", path))?;
@@ -67,7 +67,6 @@ pub(in crate::libvirt) fn beginning(path: &Path, length: u64) -> Result<Vec<u8>,
     Ok(bytes)
 }
 
-/// Sum of bytes.
 pub(in crate::libvirt) fn sum_of(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest(Sha256::digest(bytes).into())
 }
@@ -75,7 +74,8 @@ pub(in crate::libvirt) fn sum_of(bytes: &[u8]) -> Sha256Digest {
 async fn raw(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<File, Error> {
     let image = &wanted.image;
     if wanted.image_format == DiskFormat::Vmdk {
-        // Its descriptor may name other files. What is converted here is no VMDK.
+        // The descriptor of a VMDK may name other files. This function never needs to convert a
+        // VMDK.
         let reason = "a VMDK is converted before it becomes a volume".to_owned();
         return Err(Error::NotRaw { image: image.clone(), reason });
     }
@@ -111,7 +111,7 @@ async fn raw(wanted: &WantedVolume, cancel: &CancellationToken) -> Result<File, 
     }
 }
 
-/// A path by which this process can open a file that has none.
+/// Path by which this process can open an unnamed file.
 fn fd_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }

@@ -1,5 +1,6 @@
-//! An image copied into the folder of a pool on this machine: holes kept, shared blocks where the
-//! file system can, never over another file, and never half done under its name.
+//! Copies an image into the folder of a pool on this machine. Holes stay holes, and blocks are
+//! shared if the file system supports that. The copy never overwrites a file and gets its name only
+//! when complete.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -21,12 +22,12 @@ use super::pool::Access;
 /// Bytes copied at once.
 const CHUNK: usize = 1024 * 1024;
 
-/// A file in the making in the folder of a pool; it vanishes unless it is filled.
+/// An incomplete copy in the folder of a pool; it is deleted unless it is completed.
 #[derive(Debug)]
 pub(in crate::libvirt) struct PartialCopy(NamedTempFile);
 
-/// Opens a hidden file in `dir` with mode 0600, as libvirt makes its volumes; `None` where this
-/// process may not, or where the folder is not on this machine.
+/// Opens a hidden file in `dir` with mode 0600, like libvirt's volumes. `None` if this process
+/// lacks permission or the folder is not on this machine.
 pub(in crate::libvirt) fn open(dir: &Path) -> Result<Option<PartialCopy>, Error> {
     match tempfile::Builder::new().prefix(".hyperexport-").suffix(".part").tempfile_in(dir) {
         Ok(file) => Ok(Some(PartialCopy(file))),
@@ -44,19 +45,19 @@ pub(in crate::libvirt) fn open(dir: &Path) -> Result<Option<PartialCopy>, Error>
 }
 
 impl PartialCopy {
-    /// Where it is.
     pub fn path(&self) -> PathBuf {
         self.0.path().to_owned()
     }
 
-    /// Its identity, which it keeps under its name.
+    /// Identity of the file, which a rename preserves.
     pub fn id(&self) -> Result<FileId, Error> {
         let found = self.0.as_file().metadata();
         found.map(|found| FileId::from(&found)).map_err(Error::file("inspecting", self.path()))
     }
 
-    /// Gives it to whom the pool's volumes belong. Only root can, and not on every server of NFS;
-    /// where it cannot, libvirt does what a start needs.
+    /// Sets owner, group and mode to those of the pool's volumes. Only root can change the owner,
+    /// and not on every NFS server. If that is denied, libvirt adjusts the owner when the domain
+    /// starts.
     pub fn belongs(&self, access: Access) -> Result<(), Error> {
         let failed = |error| Error::file("setting the owner of", self.path())(error);
         match fchown(self.0.as_file(), Some(access.owner), Some(access.group)) {
@@ -68,7 +69,7 @@ impl PartialCopy {
         self.0.as_file().set_permissions(Permissions::from_mode(access.mode)).map_err(failed)
     }
 
-    /// Copies `image` and gives the copy its name; returns its path.
+    /// Copies `image` and gives the copy its final name; returns its path.
     pub fn fill(
         self,
         image: &Path,
@@ -91,7 +92,7 @@ impl PartialCopy {
         self.0.persist_noclobber(&path).map_err(|e| Error::file("creating", &path)(e.error))?;
         let synced = File::open(&dir).and_then(|dir| dir.sync_all());
         if let Err(error) = synced {
-            // Named already, so nothing but this call knows it.
+            // The file has its final name, so only this call can still remove it.
             if let Err(error) = fs::remove_file(&path) {
                 tracing::debug!(path = %path.display(), %error, "removing volume");
             }
@@ -128,9 +129,10 @@ fn copy(from: &File, to: &File, task: &Task, cancel: &CancellationToken) -> io::
     Ok(())
 }
 
-/// Makes `to` a copy that shares its blocks with `from`, where the file system can (Btrfs, XFS).
+/// Makes `to` a copy that shares its blocks with `from`, if the file system supports that (Btrfs,
+/// XFS).
 fn share_blocks(from: &File, to: &File) -> bool {
-    // SAFETY: FICLONE takes a file descriptor by value; both are open while the call lasts.
+    // SAFETY: FICLONE takes a file descriptor by value; both files are open during the call.
     unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE, from.as_raw_fd()) == 0 }
 }
 

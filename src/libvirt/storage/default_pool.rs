@@ -1,5 +1,5 @@
-//! The storage pool `default`, which virt-install and virt-manager make where there is none. So
-//! does this program, unless the user has named a pool.
+//! The storage pool `default`, which virt-install and virt-manager create if it is missing. So does
+//! this program, unless the user names a pool.
 
 use std::path::{Path, PathBuf};
 
@@ -8,18 +8,18 @@ use super::super::{Connection, Error};
 use super::pool;
 use super::wanted::{DefaultPool, PoolChoice};
 
-/// The name that every tool of libvirt gives to the first storage pool.
+/// Name that all libvirt tools give to the first storage pool.
 const NAME: &str = "default";
-/// Where the system daemon keeps images (`virt-install`, `StoragePool.build_default_pool`).
+/// Folder of the system daemon's images (`virt-install`, `StoragePool.build_default_pool`).
 const SYSTEM: &str = "/var/lib/libvirt/images";
-/// The same of a user's own daemon, below the folder for his data.
+/// Folder of a session daemon's images, below the user's data folder.
 const SESSION: &str = "libvirt/images";
 
 impl Connection {
-    /// The pool that gets the disks where the user has named none: `default` as it is; another pool
-    /// over the same folder, since libvirt allows only one; or `default`, still to be made over
-    /// that folder. The home folder of a user on another machine is not known: there `default` must
-    /// exist.
+    /// Storage pool for the disks if the user names none. This is `default` if it exists, else
+    /// another pool over the same folder, since libvirt allows only one. If neither exists,
+    /// `default` is created over that folder. On a remote host the user's home folder is unknown,
+    /// so `default` must exist.
     ///
     /// # Errors
     /// [`Error::Call`].
@@ -30,7 +30,7 @@ impl Connection {
             let choice = |name: &str, path| PoolChoice { name: name.to_owned(), path };
             let pools = pool::all(connect)?;
             if let Some((_, dir)) = pools.iter().find(|(name, _)| name == NAME) {
-                // With its folder, which is made where it is missing.
+                // Passes the folder too, so that it is created if it is missing.
                 return Ok(choice(NAME, dir.clone().filter(|dir| dir.is_absolute())));
             }
             let Some(folder) = folder else { return Ok(choice(NAME, None)) };
@@ -46,7 +46,7 @@ impl Connection {
     }
 }
 
-/// Where the pool belongs on the machine of the daemon.
+/// Folder of the default pool on the daemon's host.
 fn folder(uri: &str, data_home: Option<&Path>) -> Option<PathBuf> {
     if !uri::is_session(uri) {
         return Some(PathBuf::from(SYSTEM));

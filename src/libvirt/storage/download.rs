@@ -1,4 +1,4 @@
-//! Bytes of a volume, read back through libvirt.
+//! Reads volumes back through libvirt.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -18,10 +18,10 @@ use crate::progress::Task;
 use super::super::Error;
 use super::content::VolumeContent;
 
-/// Bytes taken at once; libvirt's packets hold a quarter of a MiB.
+/// Bytes read at once; libvirt's packets contain a quarter of a MiB.
 const CHUNK: usize = 512 * 1024;
 
-/// The first `length` bytes of a volume; fewer if it has not so many.
+/// The first `length` bytes of a volume; fewer if the volume is shorter.
 pub(in crate::libvirt) fn beginning(
     connect: &Connect,
     volume: &StorageVol,
@@ -46,11 +46,10 @@ pub(in crate::libvirt) fn beginning(
     Ok(bytes)
 }
 
-/// What a volume may be longer than its host says: sizes are rounded up to extents of pools.
+/// Bytes by which a volume may exceed its reported size: pools round sizes up to extents.
 const ROUNDING: u64 = 64 << 20;
 
-/// The sum of the first `length` bytes of a volume, 0 for all, holes read as the zeros that they
-/// are.
+/// SHA-256 checksum of the first `length` bytes of a volume, 0 for all. Holes are read as zeros.
 pub(in crate::libvirt) fn sum(
     connect: &Connect,
     volume: &StorageVol,
@@ -70,16 +69,16 @@ pub(in crate::libvirt) fn sum(
     Ok(sum.finish())
 }
 
-/// What a volume holds next.
+/// Next part of a volume.
 #[derive(Debug)]
 pub enum Chunk<'a> {
-    /// Bytes.
+    /// Bytes of data.
     Data(&'a [u8]),
-    /// So many zeros that take no space.
+    /// A hole of that many bytes, which read as zeros.
     Hole(u64),
 }
 
-/// Reads the first `length` bytes of a volume, 0 for all, in their order.
+/// Reads the first `length` bytes of a volume in order; 0 for all.
 pub(in crate::libvirt) fn each(
     connect: &Connect,
     volume: &StorageVol,
@@ -114,8 +113,8 @@ pub(in crate::libvirt) fn each(
     stream.finish().map_err(call())
 }
 
-/// Bytes that a volume can give at most: its size for the guest, or its length as an image where
-/// that is more. A hole costs its sender nothing, and we write and sum its zeros.
+/// Upper limit for the bytes of a volume: its size for the guest, or the length of its image if
+/// that is larger. A hole costs its sender nothing, while this program writes and hashes its zeros.
 fn longest(volume: &StorageVol) -> u64 {
     let known = volume.info().map(|info| info.capacity.max(info.allocation));
     let mut info = sys::virStorageVolInfo { type_: 0, capacity: 0, allocation: 0 };
@@ -125,7 +124,7 @@ fn longest(volume: &StorageVol) -> u64 {
         unsafe { sys::virStorageVolGetInfoFlags(volume.as_ptr(), &raw mut info, physical) };
     match known {
         Ok(known) if result == 0 => known.max(info.allocation).saturating_add(ROUNDING),
-        // A host before libvirt 3.0 does not know how long an image is.
+        // libvirt before 3.0 does not report the length of an image.
         _ => u64::MAX,
     }
 }
@@ -137,7 +136,7 @@ fn draw(budget: &mut Budget, volume: &StorageVol, bytes: u64) -> Result<(), Erro
     })
 }
 
-/// The sum of all that goes into a volume.
+/// SHA-256 checksum of the content that goes into a volume.
 pub(in crate::libvirt) fn sum_of(
     content: &VolumeContent,
     going: &Going,
@@ -158,7 +157,7 @@ pub(in crate::libvirt) fn sum_of(
     Ok(sum.finish())
 }
 
-/// A sum in the making.
+/// A checksum in progress.
 #[derive(Default)]
 struct RunningSum {
     sha256: Sha256,
@@ -188,19 +187,19 @@ impl RunningSum {
     }
 }
 
-/// What a sparse stream brings next. No data is its end.
+/// Next part of a sparse stream. Empty data marks the end.
 enum Received {
     Data(usize),
     Hole(u64),
 }
 
-/// What `virStreamRecvFlags` returns where a hole begins.
+/// Returned by `virStreamRecvFlags` at the beginning of a hole.
 const AT_HOLE: i32 = -3;
 
-/// The crate has no calls for holes, hence those by FFI.
+/// Receives by FFI, since the crate has no functions for holes.
 fn receive(stream: &Stream, buffer: &mut [u8]) -> Result<Received, virt::error::Error> {
     let stop = sys::VIR_STREAM_RECV_STOP_AT_HOLE;
-    // SAFETY: the stream is alive, and the buffer is as long as is said.
+    // SAFETY: the stream is alive, and the buffer has the length that is passed.
     let received = unsafe {
         sys::virStreamRecvFlags(stream.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), stop)
     };

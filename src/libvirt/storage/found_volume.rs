@@ -1,4 +1,5 @@
-//! A volume that is looked up by its name, and whether it is the one that a run has begun.
+//! Looks up a volume by its name, and checks whether it is the volume that a run has started to
+//! fill.
 
 use std::path::Path;
 
@@ -13,17 +14,17 @@ use super::super::Error;
 use super::content::{self, BEGINNING};
 use super::{download, pool};
 
-/// The volume of that name, if pool and volume are there.
+/// The volume of that name, if pool and volume exist.
 ///
 /// # Errors
-/// libvirt's own words.
+/// libvirt's error message.
 pub(in crate::libvirt) fn find_volume(
     connect: &Connect,
     pool: &str,
     name: &str,
 ) -> Result<Option<StorageVol>, String> {
     let found = connect.lookup_storage_pool_by_name(pool).and_then(|handle| {
-        // A volume that appeared since the pool was read is not known without.
+        // libvirt lists a volume that was added later only after a refresh.
         if let Err(error) = pool::refresh(&handle, pool) {
             tracing::debug!(%error, "refresh");
         }
@@ -42,7 +43,8 @@ pub(in crate::libvirt) fn find_volume(
     }
 }
 
-/// Whether a volume is empty or begins with what was being sent: then it is that.
+/// Whether a volume is empty or begins with the bytes that were being sent: then it is the run's
+/// volume.
 pub(in crate::libvirt) fn begins_as(
     connect: &Connect,
     volume: &StorageVol,

@@ -1,4 +1,4 @@
-//! Storage pools and volumes: found, made, filled and read.
+//! Storage pools and volumes: looked up, created, filled and read.
 
 pub(super) mod content;
 pub(super) mod copy;

@@ -1,4 +1,4 @@
-//! Storage pools: found and described.
+//! Looks up and describes storage pools.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,28 +14,29 @@ use super::super::{Error, xml};
 use super::pool_kind;
 use super::wanted::PoolChoice;
 
-/// While a volume is being made or filled in it, a pool cannot be refreshed.
+/// Pause between two attempts to refresh a pool, which is impossible while a volume is being
+/// created or filled.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// How often that is waited for: five minutes in all.
+/// Number of attempts to refresh a pool: five minutes in total.
 const BUSY_TRIES: u32 = 1200;
 
-/// The type of a pool over a folder, which is there whether the pool is started or not.
+/// Type of a pool over a folder, which exists whether the pool is active or not.
 pub(in crate::libvirt) const OF_FOLDER: &str = "dir";
 
-/// A pool that disks can go to.
+/// A pool that can store disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::libvirt) struct UsablePool {
     /// Name of the pool.
     pub pool: String,
-    /// Its type: `dir`, `netfs`, …
+    /// Type of the pool: `dir`, `netfs`, …
     pub of: String,
-    /// What its volumes are.
+    /// Whether the volumes are files or block devices.
     pub kind: DiskKind,
-    /// Its folder on the daemon's machine: for devices that of their names.
+    /// Folder on the daemon's host; for devices the folder of their names.
     pub dir: PathBuf,
-    /// Who may use its volumes.
+    /// Owner, group and mode of new volumes.
     pub access: Access,
-    /// Whether it is started.
+    /// Whether the pool is started.
     pub active: bool,
 }
 
@@ -48,14 +49,15 @@ pub(in crate::libvirt) struct Access {
 }
 
 impl Default for Access {
-    /// What libvirt gives its volumes (`VIR_STORAGE_DEFAULT_VOL_PERM_MODE`).
+    /// libvirt's defaults for volumes (`VIR_STORAGE_DEFAULT_VOL_PERM_MODE`).
     fn default() -> Self {
         Self { owner: 0, group: 0, mode: 0o600 }
     }
 }
 
 impl Access {
-    /// As the pool's, but never for everybody: an image holds what its guest keeps to itself.
+    /// Permissions like the pool's, but without access for others: an image contains private data
+    /// of its guest.
     fn like(pool: &Permissions) -> Self {
         let mode = pool.mode.as_ref().and_then(|mode| u32::from_str_radix(mode, 8).ok());
         Self {
@@ -67,18 +69,18 @@ impl Access {
 }
 
 impl UsablePool {
-    /// Whether `image`, a file of this machine, is a volume of this pool by where it lies.
+    /// Whether `image`, a local file, is a volume of this pool by its location.
     pub fn holds(&self, image: &Path) -> bool {
         self.kind == DiskKind::File && image.parent().is_some_and(|parent| self.is_at(parent))
     }
 
-    /// Whether its folder on this machine does not exist.
+    /// Whether the folder is missing on this machine.
     pub fn lacks_folder(&self) -> bool {
         self.kind == DiskKind::File && !self.dir.exists()
     }
 
-    /// Refuses a pool that is not started and lacks its folder on this machine, unless the folder
-    /// may be made.
+    /// Refuses an inactive pool whose folder is missing on this machine, unless the folder may be
+    /// created.
     pub fn has_folder(&self, local: bool, may_build: bool) -> Result<(), Error> {
         let refused = !self.active && local && !may_build && self.lacks_folder();
         let (name, path) = (self.pool.clone(), self.dir.clone());
@@ -90,12 +92,12 @@ impl UsablePool {
     }
 }
 
-/// A folder by the path without links, where it is there.
+/// Path of a folder without links, if the folder exists.
 fn real(folder: &Path) -> PathBuf {
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
 
-/// Looks for the pool: `None` where it does not exist and may be made.
+/// Looks up the pool: `None` if it does not exist and may be created.
 pub(in crate::libvirt) fn find(
     connect: &Connect,
     choice: &PoolChoice,
@@ -105,7 +107,7 @@ pub(in crate::libvirt) fn find(
     }
     let pools = all(connect)?;
     if pools.iter().any(|(name, _)| *name == choice.name) {
-        // Another run has made it since it was looked up.
+        // Another run has created the pool since the lookup.
         return as_chosen(&open(connect, &choice.name)?, choice).map(Some);
     }
     let Some(path) = &choice.path else {
@@ -119,7 +121,7 @@ pub(in crate::libvirt) fn find(
     }
 }
 
-/// What and where a pool is, which must be where it was asked for.
+/// Describes a pool, which must have the path that was asked for.
 fn as_chosen(pool: &StoragePool, choice: &PoolChoice) -> Result<UsablePool, Error> {
     let place = describe(pool, &choice.name)?;
     match &choice.path {
@@ -130,7 +132,7 @@ fn as_chosen(pool: &StoragePool, choice: &PoolChoice) -> Result<UsablePool, Erro
     }
 }
 
-/// The pool of that name, which exists.
+/// The pool of that name, which must exist.
 pub(in crate::libvirt) fn open(connect: &Connect, name: &str) -> Result<StoragePool, Error> {
     connect
         .lookup_storage_pool_by_name(name)
@@ -146,7 +148,7 @@ pub(super) fn look_up(connect: &Connect, name: &str) -> Result<Option<StoragePoo
     }
 }
 
-/// Has libvirt look at the folder again.
+/// Makes libvirt read the folder again.
 pub(in crate::libvirt) fn refresh(pool: &StoragePool, name: &str) -> Result<(), Error> {
     let mut tries = 0;
     loop {
@@ -160,12 +162,13 @@ pub(in crate::libvirt) fn refresh(pool: &StoragePool, name: &str) -> Result<(), 
     }
 }
 
-/// libvirt has no code of its own for it (`storagePoolRefresh` in `storage_driver.c`).
+/// Whether the pool is busy. libvirt has no error code for that (`storagePoolRefresh` in
+/// `storage_driver.c`).
 fn is_busy(error: &virt::error::Error) -> bool {
     error.message().contains("asynchronous jobs running")
 }
 
-/// What and where a pool is.
+/// Type, path and permissions of a pool.
 pub(in crate::libvirt) fn describe(pool: &StoragePool, name: &str) -> Result<UsablePool, Error> {
     let active =
         pool.is_active().map_err(Error::call(format!("inspecting storage pool '{name}'")))?;
@@ -192,12 +195,12 @@ fn read(pool: &StoragePool, name: &str) -> Result<Pool, Error> {
         .map_err(|source| Error::Xml { what: format!("storage pool '{name}'"), source })
 }
 
-/// Names of the pools that are started.
+/// Names of the active pools.
 pub(in crate::libvirt) fn active(connect: &Connect) -> Result<Vec<String>, Error> {
     let started = virt::sys::VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE;
     let pools =
         connect.list_all_storage_pools(started).map_err(Error::call("listing storage pools"))?;
-    // One that vanished since has no name any more.
+    // A pool that was removed since the listing has no name.
     Ok(pools.iter().filter_map(|pool| pool.name().ok()).collect())
 }
 
@@ -209,7 +212,7 @@ pub(in crate::libvirt) fn all(connect: &Connect) -> Result<Vec<(String, Option<P
         let name = pool.name().map_err(Error::call("reading the name of a storage pool"))?;
         match read(&pool, &name) {
             Ok(pool) => found.push((name, pool.target.map(|target| PathBuf::from(target.path)))),
-            // Somebody removed it since it was listed.
+            // The pool was removed since the listing.
             Err(error) => tracing::debug!(name, %error, "passed over"),
         }
     }

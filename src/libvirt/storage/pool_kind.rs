@@ -1,24 +1,23 @@
-//! Which types of storage pools take disks, and what stands in the way of the others: what their
-//! backend in libvirt can do (`src/storage/storage_backend_*.c`), and what is known to work.
+//! Types of storage pools that can store disks, and why the others cannot. The list reflects
+//! libvirt's backends (`src/storage/storage_backend_*.c`) and tests.
 
 use crate::domain::DiskKind;
 
 /// Types of pools whose volumes are files in a folder.
 const OF_FILES: [&str; 3] = ["dir", "fs", "netfs"];
-/// Types of pools whose volumes are block devices that can be named and made as wanted: LVM and
-/// ZFS.
+/// Types of pools whose volumes are block devices with arbitrary names and sizes: LVM and ZFS.
 const OF_DEVICES: [&str; 2] = ["logical", "zfs"];
 
-/// Why a pool takes no disks.
+/// Why a pool cannot store disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::libvirt) struct Unfit {
-    /// As a clause.
+    /// Reason, as a clause.
     pub why: &'static str,
-    /// Another way to the same storage.
+    /// Another way to use the same storage.
     pub instead: &'static str,
 }
 
-/// What the volumes of a pool of this type are.
+/// Kind of the volumes in a pool of this type.
 pub(in crate::libvirt) fn holds(kind: &str) -> Result<DiskKind, Unfit> {
     if OF_FILES.contains(&kind) {
         return Ok(DiskKind::File);
@@ -29,7 +28,7 @@ pub(in crate::libvirt) fn holds(kind: &str) -> Result<DiskKind, Unfit> {
     Err(unfit(kind))
 }
 
-/// What stands in the way of the types that take no disks.
+/// Reason and alternative for a type that cannot store disks.
 pub(in crate::libvirt) fn unfit(kind: &str) -> Unfit {
     let (why, instead) = match kind {
         "rbd" => (
@@ -60,7 +59,7 @@ pub(in crate::libvirt) fn unfit(kind: &str) -> Unfit {
     Unfit { why, instead }
 }
 
-/// What to look at where libvirt cannot start a pool of this type.
+/// What to check if libvirt cannot start a pool of this type.
 pub(in crate::libvirt) fn source(kind: &str) -> &'static str {
     match kind {
         "dir" => "check its folder ('virsh pool-build' creates the folder)",

@@ -1,5 +1,4 @@
-//! Storage pools that are made ready for use: started or made, and stopped again where only a look
-//! was wanted.
+//! Prepares storage pools for use: starts or creates them, and stops them again after a mere check.
 
 use std::path::Path;
 
@@ -19,8 +18,8 @@ use super::pool::{OF_FOLDER, UsablePool, describe, find, look_up, open, refresh}
 use super::pool_use::PoolUse;
 use super::wanted::PoolChoice;
 
-/// Looks for the pool and starts or makes it where needed; `local` says whether the daemon runs on
-/// this machine. No other run stops the pool for as long as what is returned lives.
+/// Looks up the pool and starts or creates it if necessary; `local` is whether the daemon runs on
+/// this machine. While the returned value lives, no other run stops the pool.
 pub(in crate::libvirt) fn ensure(
     connect: &Connect,
     choice: &PoolChoice,
@@ -40,7 +39,7 @@ pub(in crate::libvirt) fn ensure(
     Ok((describe(&pool, &choice.name)?, in_use))
 }
 
-/// Takes part in the use of a pool that is there, and starts it where needed.
+/// Locks an existing pool for shared use, and starts it if necessary.
 fn use_existing(
     connect: &Connect,
     choice: &PoolChoice,
@@ -48,7 +47,7 @@ fn use_existing(
     unwind: &Unwind,
 ) -> Result<PoolUse, Error> {
     let in_use = PoolUse::begin(&open(connect, &choice.name)?);
-    // What was found before may have been stopped until the lock was there.
+    // The pool may have been stopped before it was locked.
     let Some(place) = find(connect, choice)? else {
         return Err(Error::NoPool { name: choice.name.clone(), existing: Vec::new() });
     };
@@ -58,7 +57,7 @@ fn use_existing(
     Ok(in_use)
 }
 
-/// Starts a pool that is there, and makes its folder where that is missing and may be made.
+/// Starts an existing pool, and creates its folder if that is missing and may be created.
 fn start(
     connect: &Connect,
     place: &UsablePool,
@@ -76,7 +75,7 @@ fn start(
     let started = if missing { None } else { Some(start_or_started(&pool)) };
     match started {
         Some(Ok(())) => {}
-        // What is there on another machine only its libvirt knows.
+        // Whether a folder exists on a remote host, only its libvirt knows.
         Some(Err(error)) if local || !may_build || place.kind != DiskKind::File => {
             return Err(not_started(place)(error));
         }
@@ -90,8 +89,8 @@ fn start(
     note_held(&pool, name, unwind, undo)
 }
 
-/// Starts a pool. One that another run has started meanwhile is as good: that run stops it only as
-/// long as nobody uses it.
+/// Starts a pool. A pool that another run has started meanwhile is fine: that run stops it only
+/// while nobody uses it.
 fn start_or_started(pool: &StoragePool) -> Result<(), virt::error::Error> {
     match pool.create(0) {
         Err(_) if is_active(pool) => Ok(()),
@@ -108,9 +107,9 @@ fn not_started(place: &UsablePool) -> impl FnOnce(virt::error::Error) -> Error {
     move |error| Error::PoolNotStarted { name, kind, source: Cause::from(error) }
 }
 
-/// Starts a pool that is not started, and stops it again: whether it can be started is known by
-/// that alone, and what it holds, at which `look` looks meanwhile. A pool that others have begun to
-/// use in between stays started.
+/// Starts an inactive pool and stops it again: only a start proves that the pool works and shows
+/// its content. `look` inspects the started pool. A pool that others have started to use stays
+/// active.
 ///
 /// # Errors
 /// [`Error::PoolNotStarted`], [`Error::Call`], and those of `look`.
@@ -123,7 +122,7 @@ pub(in crate::libvirt) fn try_start(
     let Some(place) = find(connect, choice)?.filter(|place| !place.active) else { return Ok(()) };
     let may_build = choice.path.is_some() && place.kind == DiskKind::File;
     if may_build && (!local || place.lacks_folder()) {
-        // Its folder is made when it is started.
+        // The import creates the folder when it starts the pool.
         return Ok(());
     }
     let pool = open(connect, &place.pool)?;
@@ -140,14 +139,12 @@ pub(in crate::libvirt) fn try_start(
     seen
 }
 
-/// The names of the volumes that a pool holds.
 fn held(pool: &StoragePool, name: &str) -> Result<Vec<String>, Error> {
     let call = Error::call(format!("listing the volumes of storage pool '{name}'"));
     undo_pool::volumes(pool).map_err(call)
 }
 
-/// Notes in the last step which volumes a pool holds that was just started: those are not the
-/// run's.
+/// Records the volumes of a just started pool in the last step: they do not belong to the run.
 fn note_held(
     pool: &StoragePool,
     name: &str,
@@ -158,8 +155,8 @@ fn note_held(
     if held.is_empty() { Ok(()) } else { unwind.correct(step(held)) }
 }
 
-/// Makes and starts a pool of type `dir`, and its folder where that is not there, and lets the pool
-/// start with its host. None where another run has made it in the meantime.
+/// Creates and starts a pool of type `dir`, and its folder if that is missing, and enables its
+/// autostart. `None` if another run has created the pool in the meantime.
 fn make(
     connect: &Connect,
     choice: &PoolChoice,
@@ -180,16 +177,15 @@ fn make(
     unwind.push(undo(new_folder, Vec::new()))?;
     let pool = match connect.define_storage_pool_xml(&text, 0) {
         Err(error) => {
-            // A user who undoes this run knows the pool of the other one by its UUID, and leaves
-            // it.
+            // An undo of this run compares UUIDs, so it does not touch the pool of the other run.
             let other = look_up(connect, name)?;
             return if other.is_some() { Ok(None) } else { Err(step("defining")(error)) };
         }
         Ok(pool) => pool,
     };
     let in_use = PoolUse::begin(&pool);
-    // What is there on another machine only its libvirt knows: a pool over a folder that is not
-    // there does not start.
+    // Whether a folder exists on a remote host, only its libvirt knows: a pool without its folder
+    // does not start.
     if new_folder || start_or_started(&pool).is_err() {
         if !new_folder {
             new_folder = true;
@@ -203,7 +199,7 @@ fn make(
     Ok(Some(in_use))
 }
 
-/// The XML of a pool over a folder.
+/// XML of a pool over a folder.
 fn definition(name: &str, path: &Path, uuid: &str) -> Result<String, Error> {
     let definition = Pool {
         kind: OF_FOLDER.to_owned(),

@@ -1,6 +1,6 @@
-//! Which runs of this machine need a storage pool started. A run that has started a pool stops the
-//! pool again at a failure, and another run may be about to use the pool that has not made a volume
-//! yet.
+//! Tracks which runs on this machine need a storage pool started. A run that has started a pool
+//! stops it again after a failure. Another run may be about to use the pool without having created
+//! a volume yet.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -10,24 +10,25 @@ use std::path::Path;
 use nix::libc;
 use virt::storage_pool::StoragePool;
 
-/// Where the locks are: the same for all users and services, and empty after a start of the
-/// machine. A service of systemd may have a `/tmp` of its own.
+/// Folder of the lock files: shared by all users and services, and emptied by a reboot. A systemd
+/// service may have a private `/tmp`.
 const FOLDER: &str = "/dev/shm";
 
-/// A lock that a run holds on a pool, where there can be one. Dropping it gives the pool free.
+/// A run's lock on a pool, if it can be locked. Dropping the value releases the lock.
 #[derive(Debug)]
 pub(in crate::libvirt) struct PoolUse {
     _lock: Option<File>,
 }
 
 impl PoolUse {
-    /// As one of several that need the pool started. Waits for a run that is stopping the pool.
+    /// Takes a shared lock: several runs may need the pool. Waits for a run that is stopping the
+    /// pool.
     pub fn begin(pool: &StoragePool) -> Self {
         let shared = |file: File| told(file.lock_shared().map(|()| file));
         Self { _lock: lock_file(pool).and_then(shared) }
     }
 
-    /// As the only one, which may stop the pool; none where another run needs it.
+    /// Takes an exclusive lock, to stop the pool; `None` if another run needs it.
     pub fn alone(pool: &StoragePool) -> Option<Self> {
         let lock = match lock_file(pool) {
             Some(file) => alone(file)?,
@@ -37,7 +38,8 @@ impl PoolUse {
     }
 }
 
-/// The file once it is locked, or without where it cannot be; none where another run holds it.
+/// The file once it is locked, or an empty inner value if it cannot be; `None` if another run has
+/// locked it.
 fn alone(file: File) -> Option<Option<File>> {
     match file.try_lock() {
         Ok(()) => Some(Some(file)),
@@ -51,8 +53,8 @@ fn lock_file(pool: &StoragePool) -> Option<File> {
     told(open(Path::new(FOLDER), &uuid))
 }
 
-/// Another user's file in a folder for everybody may be opened, but not by a call that might create
-/// it (`fs.protected_regular`).
+/// Opens the lock file without creating it first. In a world-writable folder a call that might
+/// create the file may not open another user's file (`fs.protected_regular`).
 fn open(folder: &Path, uuid: &str) -> io::Result<File> {
     let path = folder.join(format!("hyperexport-pool-{uuid}.lock"));
     let mut options = OpenOptions::new();
@@ -63,7 +65,7 @@ fn open(folder: &Path, uuid: &str) -> io::Result<File> {
     }
     let created = options.clone().write(true).create_new(true).mode(0o644).open(&path);
     match created {
-        // Another run was faster.
+        // Another run has created the file in the meantime.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&path),
         created => created,
     }

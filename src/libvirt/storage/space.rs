@@ -1,5 +1,5 @@
-//! Whether a pool has room. It matters more than it seems: libvirtd 11.3 dies when the file system
-//! fills up under an upload.
+//! Checks whether a pool has enough free space. This check is vital: libvirtd 11.3 crashes when the
+//! file system fills up during an upload.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use super::pool;
 use super::pool::UsablePool;
 use super::wanted::WantedVolume;
 
-/// Kept free beside the images, for the file system's own needs: 1 % and this much.
+/// Space left free for the file system's own needs: 1 % of the images plus these bytes.
 const MARGIN: u64 = 16 * 1024 * 1024;
 
-/// Checks that all volumes that have to be made fit into the pool.
+/// Checks that all volumes to create fit into the pool.
 pub(in crate::libvirt) fn check<'a>(
     pool: &str,
     available: ByteSize,
@@ -29,7 +29,7 @@ pub(in crate::libvirt) fn check<'a>(
     Ok(())
 }
 
-/// Free bytes of an active pool, as libvirt sees them now.
+/// Free bytes of an active pool, as libvirt reports them now.
 pub(in crate::libvirt) fn of_pool(
     connect: &Connect,
     place: &UsablePool,
@@ -42,7 +42,7 @@ pub(in crate::libvirt) fn of_pool(
     Ok(ByteSize(info.available))
 }
 
-/// Free bytes where a folder of this machine is or will be; `None` where that cannot be told.
+/// Free bytes at a local folder that exists or will exist; `None` if they cannot be determined.
 pub(in crate::libvirt) fn of_folder(dir: &Path) -> Option<ByteSize> {
     let existing = dir.ancestors().find(|ancestor| ancestor.exists())?;
     let stat = nix::sys::statvfs::statvfs(existing).ok()?;

@@ -1,7 +1,7 @@
-//! An image sent through libvirt into a volume, holes as holes.
+//! Uploads an image through libvirt into a volume, with holes as holes.
 //!
-//! The crate has no call for holes, hence the one by FFI. The declared length is 0, which means as
-//! it comes: libvirtd 11.3 dies or spins when one byte more than a declared length arrives.
+//! The hole function is called by FFI, since the crate has none. The declared length is 0, which
+//! means unknown: libvirtd 11.3 crashes or spins when one byte more than a declared length arrives.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -18,23 +18,23 @@ use crate::progress::Task;
 use super::super::Error;
 use super::content::VolumeContent;
 
-/// Bytes sent at once, such that a packet leaves in a single write: what the socket of a daemon on
-/// this machine takes by default (`net.core.wmem_default`), less what libvirt puts before the data
-/// (`src/rpc/virnetprotocol.x`: length and header). Larger ones are half as fast.
+/// Bytes sent at once, so that a packet leaves in a single write. This is the default socket buffer
+/// of a local daemon (`net.core.wmem_default`), minus libvirt's framing
+/// (`src/rpc/virnetprotocol.x`: length and header). Larger packets are half as fast.
 const CHUNK: usize = 212_992 - 28;
 
-/// How often a device is waited for: five seconds in all. udev makes its name, and ZFS does not
-/// wait for that.
+/// Attempts to open a device: five seconds in total. udev creates the device name, and ZFS does not
+/// wait for it.
 const DEVICE_TRIES: u32 = 50;
 const DEVICE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Whether the path of a volume is not there (`virFDStreamOpenInternal`).
+/// Whether the path of a volume does not exist (`virFDStreamOpenInternal`).
 fn is_missing(error: &virt::error::Error) -> bool {
     error.message().ends_with("No such file or directory")
 }
 
-/// A stream that is aborted unless it is finished: dropped otherwise, it would live on in the
-/// daemon.
+/// A stream that is aborted unless it is finished: otherwise a dropped stream would stay open in
+/// the daemon.
 struct Upload {
     stream: Option<Stream>,
     volume: String,
@@ -73,7 +73,7 @@ pub(in crate::libvirt) fn send(
     upload.finish()
 }
 
-/// Sends `bytes` into `volume`, and a hole up to `length` behind them.
+/// Sends `bytes` into `volume`, followed by a hole up to `length`.
 pub(in crate::libvirt) fn send_beginning(
     connect: &Connect,
     volume: &StorageVol,
@@ -128,7 +128,7 @@ impl Upload {
             return Ok(());
         }
         let len = i64::try_from(len).unwrap_or(i64::MAX);
-        // SAFETY: the stream is alive as long as `self`, and the call keeps no pointer.
+        // SAFETY: the stream is alive as long as `self`, and the call stores no pointer.
         let result = unsafe { sys::virStreamSendHole(self.stream().as_ptr(), len, 0) };
         if result < 0 { Err(self.refused()(virt::error::Error::last_error())) } else { Ok(()) }
     }

@@ -1,4 +1,4 @@
-//! Volumes: one for each image, either found where it lies or made and filled.
+//! Volumes: one for each image, either used in place or created and filled.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -28,20 +28,18 @@ use super::pool::{Access, UsablePool};
 use super::wanted::WantedVolume;
 use super::{copy, download, pool, upload};
 
-/// The tools and rules for filling a volume.
+/// Settings and handles for filling a volume.
 #[derive(Clone)]
 pub(in crate::libvirt) struct Filling {
     /// Whether the image may be copied into the pool's folder.
     pub may_copy: bool,
-    /// What has to be undone if something fails.
+    /// Undo steps of the run.
     pub unwind: Unwind,
-    /// Who wants to know.
     pub progress: Progress,
-    /// Ends it early.
     pub cancel: CancellationToken,
 }
 
-/// Refuses when the pool has a volume of that name.
+/// Refuses if the pool has a volume of that name.
 pub(in crate::libvirt) fn check_free(
     connect: &Connect,
     place: &UsablePool,
@@ -53,13 +51,13 @@ pub(in crate::libvirt) fn check_free(
     }
 }
 
-/// The error that a name is taken, with who uses the volume of that name.
+/// The error for a name that is taken, with the user of the existing volume.
 fn exists(connect: &Connect, name: &str, pool: &str) -> Error {
     let volume = find_volume(connect, pool, name).ok().flatten();
     taken_by(connect, volume.as_ref(), name, pool)
 }
 
-/// The same where the volume is in hand.
+/// As [`exists`], for a volume that was looked up already.
 fn taken_by(connect: &Connect, volume: Option<&StorageVol>, name: &str, pool: &str) -> Error {
     let path = volume.and_then(|volume| volume.path().ok());
     let local = connect.uri().is_ok_and(|uri| uri::is_local(&uri));
@@ -76,14 +74,14 @@ fn look_up(connect: &Connect, place: &UsablePool, name: &str) -> Result<Option<S
     }
 }
 
-/// What a volume is made of.
+/// Source of a new volume.
 #[derive(Clone, Copy)]
 pub(in crate::libvirt) struct VolumeSource<'a> {
     pub(in crate::libvirt) wanted: &'a WantedVolume,
     pub(in crate::libvirt) content: &'a VolumeContent,
 }
 
-/// Makes a volume and fills it.
+/// Creates a volume and fills it.
 pub(in crate::libvirt) fn fill(
     connect: &Connect,
     place: &UsablePool,
@@ -113,7 +111,7 @@ pub(in crate::libvirt) fn fill(
     Ok(())
 }
 
-/// A file that appeared meanwhile is a volume like any other.
+/// A file that appeared meanwhile counts as a volume with the same name.
 fn taken(connect: &Connect, error: Error, wanted: &WantedVolume, place: &UsablePool) -> Error {
     match error {
         Error::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
@@ -134,8 +132,8 @@ fn send(
     let handle = pool::open(connect, &pool)?;
     let Access { owner, group, mode } = place.access;
     let new = match wanted.kind {
-        // Raw whatever the format: the bytes of the image are its content, and an empty file proves
-        // by its size afterwards that all of them arrived.
+        // Raw whatever the format: the volume's content is the bytes of the image. The file starts
+        // empty, so that its final size proves that all bytes arrived.
         DiskKind::File => Volume::raw(&name, 0).owned(owner, group, mode),
         DiskKind::Block => Volume::device(&name, wanted.capacity.0),
     };
@@ -154,12 +152,13 @@ fn send(
         }
         Err(error) => return Err(Error::call(format!("creating volume '{name}'"))(error)),
     };
-    // Only now: a volume that exists already is not ours to delete.
+    // Only now: an already existing volume must not be deleted.
     filling.unwind.made(delete);
     upload::send(connect, &volume, content, task, &filling.cancel)
 }
 
-/// The path of a volume on the daemon's machine, once libvirt sees in it what the image is.
+/// Path of a volume on the daemon's host, after checking that libvirt sees the same properties as
+/// the image has.
 pub(in crate::libvirt) fn register(
     connect: &Connect,
     place: &UsablePool,
@@ -174,12 +173,12 @@ pub(in crate::libvirt) fn register(
     let seen: Volume = xml::read("volume", &text)
         .map_err(|source| Error::Xml { what: format!("volume '{name}'"), source })?;
     let format = seen.format().unwrap_or("raw");
-    // libvirt's own word for the raw image of a CD.
+    // libvirt's name for the raw image of a CD.
     let iso = wanted.medium && format == "iso";
     if format != wanted.format.as_str() && !iso {
         return Err(differs(format!("it is {format}, not {}", wanted.format)));
     }
-    // Devices come in extents.
+    // Devices are rounded up to extents.
     let whole = match wanted.kind {
         DiskKind::File => seen.capacity.value == wanted.capacity.0,
         DiskKind::Block => seen.capacity.value >= wanted.capacity.0,
@@ -202,12 +201,12 @@ pub(in crate::libvirt) fn register(
     volume.path().map_err(call("finding"))
 }
 
-/// Reads a volume back and compares it with what went into it: its bytes with those of the image,
-/// and what a guest sees of them with what the conversion left. Returns the sum of its bytes and
-/// the hash of its content, where the format is read here.
+/// Reads a volume back and compares it with its source: its bytes with those of the image, and the
+/// guest-visible content with the result of the conversion. Returns the SHA-256 checksum, and the
+/// content hash if the format is supported.
 ///
 /// # Errors
-/// [`Error::VolumeDiffers`], or what libvirt says.
+/// [`Error::VolumeDiffers`], or an error of libvirt.
 pub(in crate::libvirt) fn verify(
     connect: &Connect,
     place: &UsablePool,
@@ -218,11 +217,11 @@ pub(in crate::libvirt) fn verify(
     let differs = |problem: String| Error::VolumeDiffers { name: name.to_owned(), problem };
     let handle = look_up(connect, place, name)?.ok_or_else(|| differs("it is gone".to_owned()))?;
     let size = content.len()?;
-    // A device is larger than its disk, and a file is read to its end, wherever that is.
+    // A device may be larger than its disk; a file is read to its actual end.
     let length = if place.kind == DiskKind::Block { size } else { 0 };
     let task = filling.progress.task(format!("verify {}", wanted.id), Some(size), Unit::Bytes);
     let going = Going::from(&filling.cancel);
-    // What went in is read while the volume comes back.
+    // The source is read while the volume is downloaded.
     let (found, sent) = std::thread::scope(|scope| {
         let sent = scope.spawn(|| caught_here(|| sums(wanted, content, &going)));
         let found = download::sum(connect, &handle, length, &task, &filling.cancel);
@@ -234,7 +233,7 @@ pub(in crate::libvirt) fn verify(
     if found != sum {
         return Err(differs("its content is not that of the image".to_owned()));
     }
-    // The bytes are the same, and so is what they mean.
+    // Identical bytes have the same guest-visible content.
     match (wanted.content, hash) {
         (Some(left), Some(hash)) if left != hash => {
             Err(differs(format!("its content hash is {hash}, and the conversion left {left}")))
@@ -243,7 +242,8 @@ pub(in crate::libvirt) fn verify(
     }
 }
 
-/// The sum of what goes into a volume, and the hash of what a guest sees of it.
+/// SHA-256 checksum of the content that goes into a volume, and the hash of its guest-visible
+/// content.
 fn sums(
     wanted: &WantedVolume,
     content: &VolumeContent,
@@ -255,7 +255,7 @@ fn sums(
     };
     let sum = download::sum_of(content, going).map_err(failed)?;
     let hash = match hash_image(&content.file, wanted.format, going, &mut |_, _| Ok(())) {
-        // An image of the user's own may have what is not read here.
+        // A user-supplied image may use features that this program cannot read.
         Err(error) if error.kind() == ErrorKind::InvalidData && wanted.content.is_none() => None,
         hash => hash.map_err(failed)?,
     };

@@ -1,4 +1,4 @@
-//! The storage pool and the volumes that an import asks for.
+//! The requested storage pool and volumes of an import.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -9,63 +9,63 @@ use crate::model::{ByteSize, DiskFormat, DiskId, Sha256Digest};
 
 use super::super::Error;
 
-/// The storage pool that the disks go to.
+/// The storage pool for the disks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolChoice {
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
-    /// Where it is made, as a pool of type `dir`, if it does not exist. The folder of one that
-    /// exists is made if that is missing.
+    /// Folder over which the pool is created, with type `dir`, if it does not exist. If the pool
+    /// exists but its folder is missing, the folder is created.
     pub path: Option<PathBuf>,
 }
 
-/// The storage pool of a user who has named none.
+/// The storage pool if the user names none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DefaultPool {
-    /// The folder for the user's data on this machine: `XDG_DATA_HOME`, or `.local/share` in the
-    /// home folder.
+    /// The user's data folder on this machine: `XDG_DATA_HOME`, or `.local/share` in the home
+    /// folder.
     pub data_home: Option<PathBuf>,
 }
 
-/// A volume that there shall be.
+/// A requested volume.
 #[derive(Debug, Clone)]
 pub(in crate::libvirt) struct WantedVolume {
-    /// Which disk of the VM.
+    /// ID of the disk within the VM.
     pub id: DiskId,
-    /// Name of the volume, unless the image lies in the pool already.
+    /// Name of the volume, unless the image is in the pool already.
     pub name: String,
-    /// The image.
+    /// Path of the image.
     pub image: PathBuf,
-    /// Its format.
+    /// Format of the image.
     pub image_format: DiskFormat,
-    /// What the volume is.
+    /// Whether the volume is a file or a block device.
     pub kind: DiskKind,
-    /// The volume's format: that of the image in a file, raw on a device.
+    /// Format of the volume: that of the image in a file, raw on a device.
     pub format: DiskFormat,
     /// Size that the guest sees.
     pub capacity: ByteSize,
-    /// Bytes that it occupies.
+    /// Bytes that the volume occupies.
     pub allocated: ByteSize,
-    /// 0 is the boot disk.
+    /// Place in the boot order; 0 is the boot disk.
     pub boot_order: u32,
-    /// Whether the converter has made the guest fit for virtio.
+    /// Whether the converter has prepared the guest for virtio.
     pub fixed: bool,
-    /// Whether it lies in a CD-ROM drive.
+    /// Whether the volume is the medium of a CD-ROM drive.
     pub medium: bool,
-    /// Hash of the content that the conversion left, if that is known.
+    /// Hash of the guest-visible content after the conversion, if known.
     pub content: Option<Sha256Digest>,
 }
 
 impl WantedVolume {
-    /// The same with the bytes of data that its image, which exists, really has: what will be
-    /// written. Blocks on disk would not do, since a file system may compress them.
+    /// The same volume with the actual number of data bytes in its existing image: those will be
+    /// written. Allocated blocks would not do, since a file system may compress them. Blocks.
     pub(in crate::libvirt) fn measured(&self) -> Result<Self, Error> {
         let file = File::open(&self.image).map_err(Error::file("opening", &self.image))?;
         let data = extents::data_bytes(&file).map_err(Error::file("reading", &self.image))?;
         Ok(Self { allocated: ByteSize(data), ..self.clone() })
     }
 
-    /// Bytes that it takes of its pool: a device all that its guest sees.
+    /// Bytes that the volume needs in its pool; for a device the full size.
     pub(in crate::libvirt) fn needs(&self) -> ByteSize {
         match self.kind {
             DiskKind::File => self.allocated,
@@ -73,7 +73,7 @@ impl WantedVolume {
         }
     }
 
-    /// The disk for the plan, once it is known where it lies.
+    /// The disk for the plan, at its final path.
     pub(in crate::libvirt) fn planned(&self, path: String) -> PlannedDisk {
         PlannedDisk {
             id: self.id.clone(),

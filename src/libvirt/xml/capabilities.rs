@@ -1,4 +1,4 @@
-//! `<capabilities>` and `<domainCapabilities>`, as far as decisions need them
+//! Reads `<capabilities>` and `<domainCapabilities>` as far as planning needs them
 //! (<https://libvirt.org/formatcaps.html>, <https://libvirt.org/formatdomaincaps.html>).
 
 use serde::Deserialize;
@@ -6,10 +6,10 @@ use serde::Deserialize;
 /// `<capabilities>`.
 #[derive(Debug, Deserialize)]
 pub struct Capabilities {
-    /// What the host is.
+    /// Properties of the host, such as its security models.
     #[serde(default)]
     pub host: Option<HostElement>,
-    /// What guests there can be.
+    /// Supported guests, one entry for each OS type and architecture.
     #[serde(default)]
     pub guest: Vec<GuestElement>,
 }
@@ -17,7 +17,7 @@ pub struct Capabilities {
 /// `<host>`.
 #[derive(Debug, Deserialize)]
 pub struct HostElement {
-    /// How it keeps guests apart.
+    /// Security models that isolate guests.
     #[serde(default)]
     pub secmodel: Vec<SecurityModel>,
 }
@@ -27,7 +27,7 @@ pub struct HostElement {
 pub struct SecurityModel {
     /// `dac`, `apparmor`, `selinux`, `none`.
     pub model: String,
-    /// What a guest runs as, by domain type.
+    /// Labels that a guest runs with, one for each domain type.
     #[serde(default)]
     pub baselabel: Vec<Label>,
 }
@@ -45,7 +45,7 @@ pub struct Label {
 pub struct GuestElement {
     /// `hvm`.
     pub os_type: String,
-    /// Of which architecture.
+    /// Architecture of these guests.
     pub arch: Arch,
 }
 
@@ -55,7 +55,7 @@ pub struct Arch {
     /// `x86_64`.
     #[serde(rename = "@name")]
     pub name: String,
-    /// Domain types.
+    /// Supported domain types.
     #[serde(default)]
     pub domain: Vec<GuestDomain>,
 }
@@ -71,21 +71,21 @@ pub struct GuestDomain {
 /// `<domainCapabilities>`.
 #[derive(Debug, Deserialize)]
 pub struct DomainCapabilities {
-    /// The emulator.
+    /// Absolute path of the emulator.
     pub path: String,
     /// Canonical name of the machine.
     pub machine: String,
-    /// Virtual CPUs.
+    /// Limits of virtual CPUs.
     #[serde(default)]
     pub vcpu: Option<Vcpu>,
-    /// Firmware.
+    /// Firmware support.
     pub os: OsCapabilities,
-    /// CPU models.
+    /// Supported CPU modes and models.
     #[serde(default)]
     pub cpu: Option<CpuCapabilities>,
-    /// Devices.
+    /// Supported devices.
     pub devices: DeviceCapabilities,
-    /// Features.
+    /// Supported hypervisor features.
     #[serde(default)]
     pub features: Option<FeatureCapabilities>,
 }
@@ -93,7 +93,7 @@ pub struct DomainCapabilities {
 /// `<vcpu>`.
 #[derive(Debug, Deserialize)]
 pub struct Vcpu {
-    /// The most.
+    /// Maximum number of virtual CPUs of a domain.
     #[serde(rename = "@max")]
     pub max: u32,
 }
@@ -101,10 +101,10 @@ pub struct Vcpu {
 /// `<os>`.
 #[derive(Debug, Deserialize)]
 pub struct OsCapabilities {
-    /// `firmware`: what can be selected automatically.
+    /// Enumeration `firmware`: firmware types that libvirt can select automatically.
     #[serde(default, rename = "enum")]
     pub enums: Vec<Enumeration>,
-    /// What a loader may be.
+    /// Supported loaders.
     #[serde(default)]
     pub loader: Option<Supported>,
 }
@@ -112,7 +112,7 @@ pub struct OsCapabilities {
 /// `<cpu>`.
 #[derive(Debug, Deserialize)]
 pub struct CpuCapabilities {
-    /// CPU modes.
+    /// CPU modes, supported or not.
     #[serde(default)]
     pub mode: Vec<CpuModeCapability>,
 }
@@ -126,18 +126,18 @@ pub struct CpuModeCapability {
     /// `yes` or `no`.
     #[serde(rename = "@supported")]
     pub supported: String,
-    /// Of `custom`: the models that there are, each with its `<blockers>` behind it.
+    /// For mode `custom`: the known models, each followed by its `<blockers>`.
     #[serde(rename = "$value", default)]
     pub parts: Vec<CpuModePart>,
 }
 
-/// What stands in a CPU mode.
+/// Child element of a CPU mode.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CpuModePart {
     /// `<model>`.
     Model(CpuModelCapability),
-    /// Anything else.
+    /// Any other element.
     #[serde(other)]
     Other,
 }
@@ -148,7 +148,7 @@ pub struct CpuModelCapability {
     /// `yes`, `no` or `unknown`.
     #[serde(rename = "@usable", default)]
     pub usable: String,
-    /// Its name.
+    /// Name of the model.
     #[serde(rename = "$text", default)]
     pub name: String,
 }
@@ -156,19 +156,19 @@ pub struct CpuModelCapability {
 /// `<devices>`.
 #[derive(Debug, Deserialize)]
 pub struct DeviceCapabilities {
-    /// `modelType`: the models.
+    /// Enumeration `modelType`: video models.
     #[serde(default)]
     pub video: Option<Supported>,
-    /// `bus`: the buses.
+    /// Enumeration `bus`: disk buses.
     #[serde(default)]
     pub disk: Option<Supported>,
-    /// `model`, `backendModel`, `backendVersion`.
+    /// Enumerations `model`, `backendModel` and `backendVersion`.
     #[serde(default)]
     pub tpm: Option<Supported>,
-    /// `model`: the models.
+    /// Enumeration `model`: panic device models.
     #[serde(default)]
     pub panic: Option<Supported>,
-    /// `backendType`: what carries a user network.
+    /// Enumeration `backendType`: backends of a user network.
     #[serde(default)]
     pub interface: Option<Supported>,
 }
@@ -176,7 +176,7 @@ pub struct DeviceCapabilities {
 /// `<features>`.
 #[derive(Debug, Deserialize)]
 pub struct FeatureCapabilities {
-    /// `features`: the enlightenments.
+    /// Enumeration `features`: Hyper-V enlightenments.
     #[serde(default)]
     pub hyperv: Option<HypervCapabilities>,
 }
@@ -187,10 +187,10 @@ pub struct HypervCapabilities {
     /// `yes` or `no`.
     #[serde(rename = "@supported")]
     pub supported: String,
-    /// `features`: the enlightenments.
+    /// Enumeration `features`: Hyper-V enlightenments.
     #[serde(default, rename = "enum")]
     pub enums: Vec<Enumeration>,
-    /// What they can do besides (since libvirt 11.9).
+    /// Default options of enlightenments (since libvirt 11.9).
     #[serde(default)]
     pub defaults: HypervDefaults,
 }
@@ -199,16 +199,16 @@ pub struct HypervCapabilities {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct HypervDefaults {
-    /// Timers that interrupt directly.
+    /// Direct interrupts of synthetic timers.
     pub stimer_direct: String,
-    /// Flushes from nested guests.
+    /// Direct TLB flushes from nested guests.
     pub tlbflush_direct: String,
-    /// Flushes of many CPUs.
+    /// TLB flushes of many CPUs at once.
     pub tlbflush_extended: String,
 }
 
 impl HypervCapabilities {
-    /// All that is supported, by the names that plans use.
+    /// All supported enlightenments and options, by the names that plans use.
     pub fn names(&self) -> Vec<String> {
         if self.supported != "yes" {
             return Vec::new();
@@ -225,19 +225,19 @@ impl HypervCapabilities {
     }
 }
 
-/// Anything with `supported` and lists of values.
+/// An element with `supported` and enumerations.
 #[derive(Debug, Deserialize)]
 pub struct Supported {
     /// `yes` or `no`.
     #[serde(rename = "@supported")]
     pub supported: String,
-    /// The lists.
+    /// Enumerations of supported values.
     #[serde(default, rename = "enum")]
     pub enums: Vec<Enumeration>,
 }
 
 impl Supported {
-    /// The values of a list; none when the whole is not supported.
+    /// The values of an enumeration; none if the element is not supported.
     pub fn values(&self, name: &str) -> Vec<String> {
         if self.supported == "yes" { values(&self.enums, name) } else { Vec::new() }
     }
@@ -246,15 +246,15 @@ impl Supported {
 /// `<enum>`.
 #[derive(Debug, Deserialize)]
 pub struct Enumeration {
-    /// What is listed.
+    /// Name of the enumeration.
     #[serde(rename = "@name")]
     pub name: String,
-    /// The list.
+    /// Supported values.
     #[serde(default)]
     pub value: Vec<String>,
 }
 
-/// The values of the list of that name.
+/// The values of the enumeration of that name.
 pub fn values(enums: &[Enumeration], name: &str) -> Vec<String> {
     enums.iter().filter(|list| list.name == name).flat_map(|list| list.value.clone()).collect()
 }

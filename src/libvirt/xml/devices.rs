@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{Empty, YesNo};
 
-/// `<devices>`: a list, because devices of different kinds may stand in any order.
+/// `<devices>`: a list, because devices of different types may be in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Devices {
-    /// The devices.
+    /// Devices in the order of the document.
     #[serde(rename = "$value", default)]
     pub list: Vec<Device>,
 }
@@ -43,13 +43,13 @@ pub struct Controller {
     /// `scsi`, `pci`, `usb`, …
     #[serde(rename = "@type")]
     pub kind: String,
-    /// From 0 among those of its type.
+    /// Index among controllers of the same type, from 0.
     #[serde(rename = "@index", skip_serializing_if = "Option::is_none")]
     pub index: Option<u32>,
     /// `virtio-scsi`, `pcie-root-port`, …
     #[serde(rename = "@model", skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How QEMU runs it.
+    /// Options of QEMU's implementation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<ControllerDriver>,
 }
@@ -58,7 +58,7 @@ pub struct Controller {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControllerDriver {
-    /// The I/O thread that serves it, from 1.
+    /// I/O thread that serves the controller, from 1.
     #[serde(rename = "@iothread")]
     pub iothread: u32,
 }
@@ -70,7 +70,7 @@ pub struct Watchdog {
     /// `i6300esb`.
     #[serde(rename = "@model")]
     pub model: String,
-    /// What happens when it bites.
+    /// Action when the watchdog expires: `reset`, …
     #[serde(rename = "@action")]
     pub action: String,
 }
@@ -82,7 +82,7 @@ pub struct Tpm {
     /// `tpm-crb` or `tpm-tis`.
     #[serde(rename = "@model")]
     pub model: String,
-    /// What does its work.
+    /// Backend that implements the TPM.
     pub backend: TpmBackend,
 }
 
@@ -108,29 +108,29 @@ pub struct Disk {
     /// `disk` or `cdrom`.
     #[serde(rename = "@device")]
     pub device: String,
-    /// `virtio-transitional`, where plain virtio would not do.
+    /// `virtio-transitional` if the guest needs a virtio version before 1.0.
     #[serde(rename = "@model", skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How QEMU opens it.
+    /// How QEMU opens the image.
     pub driver: DiskDriver,
-    /// Where it lies; nowhere for an empty drive.
+    /// Image or device of the disk; `None` for an empty drive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<DiskSource>,
-    /// Where the guest sees it.
+    /// Device name and bus in the guest.
     pub target: DiskTarget,
-    /// Of a CD-ROM drive.
+    /// Present for a CD-ROM drive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub readonly: Option<Empty>,
-    /// What is written is forgotten when the domain stops.
+    /// Present if writes are discarded when the domain stops.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transient: Option<Empty>,
     /// Serial number, at most 20 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
-    /// Its place on the controller, where libvirt is not to choose it.
+    /// Address on the controller, if libvirt must not choose it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<DriveAddress>,
-    /// Place in the boot order; none for an empty drive.
+    /// Place in the boot order; `None` for an empty drive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub boot: Option<Boot>,
 }
@@ -163,22 +163,22 @@ pub struct DiskDriver {
     /// `qemu`.
     #[serde(rename = "@name")]
     pub name: String,
-    /// The image format, never probed.
+    /// Image format, so that QEMU never probes it.
     #[serde(rename = "@type")]
     pub format: String,
-    /// Cache mode.
+    /// Cache mode: `writeback`, `none`, …
     #[serde(rename = "@cache", skip_serializing_if = "Option::is_none")]
     pub cache: Option<String>,
-    /// Who reads and writes: `threads` or `native`.
+    /// I/O backend: `threads` or `native`.
     #[serde(rename = "@io", skip_serializing_if = "Option::is_none")]
     pub io: Option<String>,
-    /// What becomes of blocks that the guest discards.
+    /// Handling of blocks that the guest discards: `unmap`, …
     #[serde(rename = "@discard", skip_serializing_if = "Option::is_none")]
     pub discard: Option<String>,
-    /// What becomes of blocks of zeros that the guest writes.
+    /// Handling of zeros that the guest writes: `unmap`, …
     #[serde(rename = "@detect_zeroes", skip_serializing_if = "Option::is_none")]
     pub detect_zeroes: Option<String>,
-    /// The I/O thread that serves it, from 1.
+    /// I/O thread that serves the disk, from 1.
     #[serde(rename = "@iothread", skip_serializing_if = "Option::is_none")]
     pub iothread: Option<u32>,
 }
@@ -211,7 +211,7 @@ pub struct DiskTarget {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boot {
-    /// From 1.
+    /// Place in the boot order, from 1.
     #[serde(rename = "@order")]
     pub order: u32,
 }
@@ -223,24 +223,24 @@ pub struct Interface {
     /// `network`, `bridge` or `user`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// Its address; libvirt makes one when there is none.
+    /// MAC address; libvirt generates one if it is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
-    /// What carries a user network, where it is not QEMU.
+    /// Backend of a user network, unless it is QEMU itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<InterfaceBackend>,
-    /// What it is plugged into; nothing for a user network.
+    /// Network or bridge of the interface; `None` for a user network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<InterfaceSource>,
-    /// How the bridge is spoken to, where it is not the kernel's.
+    /// Type of the virtual port, for a bridge that is not the kernel's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtualport: Option<VirtualPort>,
-    /// The VLAN whose frames the host tags.
+    /// VLAN that the host tags frames with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vlan: Option<Vlan>,
     /// `virtio`.
     pub model: InterfaceModel,
-    /// Whether the cable is plugged in.
+    /// State of the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
 }
@@ -267,10 +267,10 @@ pub struct InterfaceBackend {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InterfaceSource {
-    /// A libvirt network.
+    /// Name of a libvirt network.
     #[serde(rename = "@network", skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
-    /// A bridge of the host.
+    /// Name of a bridge of the host.
     #[serde(rename = "@bridge", skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
 }
@@ -288,7 +288,7 @@ pub struct VirtualPort {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vlan {
-    /// The only one: the port is an access port.
+    /// The only tag: the port is an access port.
     pub tag: VlanTag,
 }
 
@@ -296,7 +296,7 @@ pub struct Vlan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VlanTag {
-    /// 1 to 4094.
+    /// VLAN ID, 1 to 4094.
     #[serde(rename = "@id")]
     pub id: u16,
 }
@@ -338,13 +338,13 @@ pub struct Graphics {
     /// `vnc`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// -1 for any.
+    /// TCP port; -1 for any free port.
     #[serde(rename = "@port")]
     pub port: i32,
     /// Whether libvirt chooses the port.
     #[serde(rename = "@autoport")]
     pub autoport: YesNo,
-    /// Address to listen on.
+    /// IP address to listen on.
     #[serde(rename = "@listen")]
     pub listen: String,
 }
@@ -353,7 +353,7 @@ pub struct Graphics {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Video {
-    /// The graphics card.
+    /// Model of the graphics card.
     pub model: VideoModel,
 }
 
@@ -373,7 +373,7 @@ pub struct Character {
     /// `pty` or `unix`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// Where the guest sees it.
+    /// Type and port in the guest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<CharacterTarget>,
 }
@@ -385,7 +385,7 @@ pub struct CharacterTarget {
     /// `serial` or `virtio`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// Port number.
+    /// Number of the port, from 0.
     #[serde(rename = "@port", skip_serializing_if = "Option::is_none")]
     pub port: Option<u32>,
     /// Name of the channel: `org.qemu.guest_agent.0`.
@@ -400,7 +400,7 @@ pub struct Rng {
     /// `virtio`.
     #[serde(rename = "@model")]
     pub model: String,
-    /// Where randomness comes from.
+    /// Source of the random numbers.
     pub backend: RngBackend,
 }
 
@@ -411,16 +411,16 @@ pub struct RngBackend {
     /// `random`.
     #[serde(rename = "@model")]
     pub model: String,
-    /// A device of the host.
+    /// Path of a random device of the host.
     #[serde(rename = "$text")]
     pub device: String,
 }
 
-/// A device that is no more than its model.
+/// A device with only a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
-    /// The model.
+    /// libvirt's name of the model.
     #[serde(rename = "@model")]
     pub model: String,
 }

@@ -1,4 +1,4 @@
-//! `<domain>` as it is written (<https://libvirt.org/formatdomain.html>).
+//! Writes `<domain>` (<https://libvirt.org/formatdomain.html>).
 
 use serde::Serialize;
 
@@ -13,43 +13,43 @@ pub struct Domain {
     /// `kvm` or `qemu`.
     #[serde(rename = "@type")]
     pub kind: String,
-    /// Unique on the host.
+    /// Name of the domain, unique on its host.
     pub name: String,
-    /// Unique everywhere.
+    /// UUID of the domain.
     pub uuid: String,
-    /// VM Generation ID; libvirt makes one where it is empty.
+    /// VM Generation ID; libvirt generates one if it is empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub genid: Option<String>,
-    /// For people; no line end.
+    /// Title for people, on one line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// For people.
+    /// Description for people.
     pub description: String,
-    /// For programs.
+    /// Metadata for programs.
     pub metadata: Metadata,
-    /// Memory.
+    /// Memory size.
     pub memory: Memory,
-    /// Virtual CPUs.
+    /// Number of virtual CPUs.
     pub vcpu: u32,
     /// Number of I/O threads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iothreads: Option<u32>,
-    /// Texts of SMBIOS.
+    /// SMBIOS strings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sysinfo: Option<Sysinfo>,
-    /// Machine and firmware.
+    /// Machine type and firmware.
     pub os: Os,
-    /// What the mainboard can do.
+    /// Hypervisor features.
     pub features: Features,
     /// CPU model and topology.
     pub cpu: Cpu,
     /// Clock and timers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<Clock>,
-    /// Sleep states.
+    /// Support for ACPI sleep states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pm: Option<Pm>,
-    /// Devices.
+    /// Devices of the domain.
     pub devices: Devices,
 }
 
@@ -59,7 +59,7 @@ pub struct Memory {
     /// `MiB`.
     #[serde(rename = "@unit")]
     pub unit: &'static str,
-    /// In that unit.
+    /// Amount in that unit.
     #[serde(rename = "$text")]
     pub value: u64,
 }
@@ -67,19 +67,19 @@ pub struct Memory {
 /// `<os>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Os {
-    /// `efi` lets libvirt select the firmware.
+    /// `efi` makes libvirt select the firmware.
     #[serde(rename = "@firmware", skip_serializing_if = "Option::is_none")]
     pub auto: Option<&'static str>,
-    /// Machine.
+    /// Architecture and machine type.
     #[serde(rename = "type")]
     pub machine: OsType,
-    /// What the selected firmware must have and must not have.
+    /// Features that the selected firmware must or must not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<FirmwareFeatures>,
-    /// Where the texts of SMBIOS come from.
+    /// Source of the SMBIOS strings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smbios: Option<Smbios>,
-    /// File of the firmware's variables; libvirt chooses it where none is named.
+    /// Path of the file of UEFI variables; libvirt chooses one if it is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nvram: Option<String>,
 }
@@ -101,14 +101,14 @@ pub struct OsType {
 /// `<firmware>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FirmwareFeatures {
-    /// The features.
+    /// Features that are required or forbidden.
     pub feature: Vec<FirmwareFeature>,
 }
 
 /// `<feature>` of a firmware.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FirmwareFeature {
-    /// Whether it must be there or must not.
+    /// Whether the feature is required (`yes`) or forbidden (`no`).
     #[serde(rename = "@enabled")]
     pub enabled: YesNo,
     /// `secure-boot` or `enrolled-keys`.
@@ -122,23 +122,23 @@ pub struct Cpu {
     /// `host-passthrough`, `host-model`, `maximum` or `custom`.
     #[serde(rename = "@mode", skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
-    /// Of `custom`: the model.
+    /// For mode `custom`: name of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Sockets, cores, threads.
+    /// Number of sockets, cores and threads.
     pub topology: Topology,
 }
 
 /// `<topology>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Topology {
-    /// Sockets.
+    /// Number of sockets.
     #[serde(rename = "@sockets")]
     pub sockets: u32,
-    /// Cores of a socket.
+    /// Cores per socket.
     #[serde(rename = "@cores")]
     pub cores: u32,
-    /// Threads of a core.
+    /// Threads per core.
     #[serde(rename = "@threads")]
     pub threads: u32,
 }

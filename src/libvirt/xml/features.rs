@@ -11,32 +11,33 @@ pub struct Empty {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum YesNo {
-    /// Yes.
+    /// `yes`.
     Yes,
-    /// No.
+    /// `no`.
     No,
 }
 
-/// `state='on|off'`, with what some elements add.
+/// `state='on|off'`, with the options of some elements.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
     /// `on` or `off`.
     #[serde(rename = "@state")]
     pub state: String,
-    /// Of `<spinlocks>`: attempts before the hypervisor is told, at least 4095.
+    /// For `<spinlocks>`: attempts before the guest notifies the hypervisor, at least 4095.
     #[serde(rename = "@retries", default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
-    /// Of `<stimer>`: timers that interrupt directly; of `<tlbflush>`: flushes from nested guests.
+    /// For `<stimer>`: direct interrupts of timers. For `<tlbflush>`: direct flushes from nested
+    /// guests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<Box<Switch>>,
-    /// Of `<tlbflush>`: flushes of many CPUs.
+    /// For `<tlbflush>`: flushes of many CPUs at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extended: Option<Box<Switch>>,
 }
 
 impl Switch {
-    /// Switched on.
+    /// A switch that is on.
     pub fn on() -> Self {
         Self { state: "on".to_owned(), retries: None, direct: None, extended: None }
     }
@@ -46,19 +47,19 @@ impl Switch {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Features {
-    /// Power management.
+    /// Support for ACPI power management.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acpi: Option<Empty>,
-    /// Interrupt controller.
+    /// Support for the APIC interrupt controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apic: Option<Empty>,
-    /// VMware's back door, by which guest tools know VMware.
+    /// VMware's backdoor port, by which guest tools detect VMware.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vmport: Option<Switch>,
     /// Hyper-V enlightenments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hyperv: Option<Hyperv>,
-    /// System management mode, which secure boot is kept by.
+    /// System management mode, which protects secure boot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub smm: Option<Switch>,
 }
@@ -70,7 +71,7 @@ pub struct Hyperv {
     /// `custom`.
     #[serde(rename = "@mode")]
     pub mode: String,
-    /// The enlightenments.
+    /// Enlightenments in the order of the document.
     #[serde(rename = "$value", default)]
     pub list: Vec<Enlightenment>,
 }
@@ -98,7 +99,7 @@ pub enum Enlightenment {
 }
 
 impl Enlightenment {
-    /// Its name, as domain capabilities list it.
+    /// Name of the enlightenment in domain capabilities.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Relaxed(_) => "relaxed",
@@ -120,7 +121,7 @@ impl Enlightenment {
         }
     }
 
-    /// Its name, and what it can do besides, as plans name it: `stimer_direct`.
+    /// Name of the enlightenment and its options, as plans name them: `stimer_direct`.
     pub fn names(&self) -> Vec<String> {
         let name = self.name();
         let mut names = vec![name.to_owned()];
@@ -131,7 +132,7 @@ impl Enlightenment {
         names
     }
 
-    /// Takes away what it can do besides, where that is not granted.
+    /// Removes the options that are not in `granted`.
     pub fn restrict(&mut self, granted: &[String]) {
         let name = self.name();
         let has = |more: &str| granted.iter().any(|known| *known == format!("{name}_{more}"));
@@ -149,7 +150,7 @@ pub struct Clock {
     /// `utc` or `localtime`.
     #[serde(rename = "@offset")]
     pub offset: String,
-    /// Timers.
+    /// Timers of the guest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timer: Vec<Timer>,
 }
@@ -161,10 +162,10 @@ pub struct Timer {
     /// `rtc`, `pit`, `hpet`, `hypervclock`.
     #[serde(rename = "@name")]
     pub name: String,
-    /// What happens to ticks that the guest missed.
+    /// Handling of ticks that the guest missed: `catchup`, `delay`, …
     #[serde(rename = "@tickpolicy", skip_serializing_if = "Option::is_none")]
     pub tickpolicy: Option<String>,
-    /// Whether the guest has it.
+    /// Whether the guest has the timer.
     #[serde(rename = "@present", skip_serializing_if = "Option::is_none")]
     pub present: Option<YesNo>,
 }
@@ -173,9 +174,9 @@ pub struct Timer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pm {
-    /// ACPI S3.
+    /// Suspend to RAM (ACPI S3).
     pub suspend_to_mem: Enabled,
-    /// ACPI S4.
+    /// Suspend to disk (ACPI S4).
     pub suspend_to_disk: Enabled,
 }
 
@@ -183,7 +184,7 @@ pub struct Pm {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enabled {
-    /// Whether it is.
+    /// Whether the sleep state is available.
     #[serde(rename = "@enabled")]
     pub enabled: YesNo,
 }

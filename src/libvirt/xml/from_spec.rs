@@ -1,4 +1,4 @@
-//! From a [`DomainSpec`] and its hardware profile to `<domain>`. Nothing is decided here.
+//! Converts a [`DomainSpec`] and its hardware profile to `<domain>`. This module decides nothing.
 
 use crate::domain::{
     CdromSpec, CpuMode, DiskBus, DiskKind, DiskSpec, DomainSpec, FirmwareSpec, GenId, NicKind,
@@ -19,10 +19,10 @@ use super::metadata::{
 use super::profile::ProfileXml;
 use super::sysinfo::{Smbios, Sysinfo};
 
-/// The model of virtio devices that speak the version before 1.0 too.
+/// Model of virtio devices that also support the version before 1.0.
 const TRANSITIONAL: &str = "virtio-transitional";
 
-/// The domain XML of a plan, with its UUID and what tells it from others of that UUID.
+/// The domain XML of a plan, with its UUID and its mark.
 pub fn domain_xml(spec: &DomainSpec, uuid: &str, mark: Option<&str>) -> Result<String, XmlError> {
     let profile = ProfileXml::of(&spec.profile)?;
     super::write("domain", &domain(spec, uuid, mark, profile))
@@ -60,8 +60,8 @@ fn os(spec: &DomainSpec) -> Os {
     };
     let (auto, firmware) = match spec.firmware {
         FirmwareSpec::Bios => (None, None),
-        // Said in both cases: where nothing is said, distributions select a firmware that has
-        // secure boot on, and a guest that never knew it does not boot.
+        // Both settings are explicit: without them, distributions select a firmware with secure
+        // boot. A guest that does not support secure boot then fails to boot.
         FirmwareSpec::Efi { secure_boot: true } => {
             (Some("efi"), Some(vec![feature("enrolled-keys", true), feature("secure-boot", true)]))
         }
@@ -135,7 +135,7 @@ fn devices(spec: &DomainSpec, profile: Devices) -> Devices {
     list.extend(spec.cdroms.iter().map(|drive| Device::Disk(Box::new(cdrom(drive)))));
     list.extend(spec.nics.iter().map(|nic| Device::Interface(Box::new(interface(nic, old)))));
     list.extend(spec.tpm.map(|model| Device::Tpm(tpm(model))));
-    // A profile of the user's own may have one.
+    // A user's own profile may contain a sound card.
     let has_sound = profile.list.iter().any(|device| matches!(device, Device::Sound(_)));
     let sound = spec.sound.filter(|_| !has_sound);
     list.extend(sound.map(|model| Device::Sound(Model { model: model.as_str().to_owned() })));
@@ -143,7 +143,7 @@ fn devices(spec: &DomainSpec, profile: Devices) -> Devices {
     Devices { list }
 }
 
-/// A device of the profile with the model that the host grants, if it grants one.
+/// A device of the profile, with the model that the host offers; `None` if the host offers none.
 fn granted(device: Device, spec: &DomainSpec) -> Option<Device> {
     match device {
         Device::Video(mut video) => {
@@ -173,7 +173,7 @@ fn controllers(spec: &DomainSpec) -> Vec<Controller> {
         ScsiModel::Virtio if spec.transitional => TRANSITIONAL,
         model => model.as_str(),
     };
-    // What the agent's channel hangs on; libvirt would make a plain one.
+    // Controller for the agent's channel; libvirt would create one that is not transitional.
     let serial = spec.transitional.then(|| controller("virtio-serial", 0, TRANSITIONAL, None));
     let scsi = (0..spec.scsi_controllers)
         .map(|index| controller("scsi", index, scsi_model, thread(index)));
@@ -222,8 +222,8 @@ fn cdrom(spec: &CdromSpec) -> Disk {
 
 fn disk(spec: &DiskSpec, transitional: bool) -> Disk {
     let path = || Some(spec.path.clone());
-    // A file goes through the host's page cache, flushed when the guest says so: right on every
-    // file system, and native I/O would need one that opens files past the cache. Every device can.
+    // A file uses the host's page cache, which the guest's flushes write out: this works on every
+    // file system. Native I/O needs a file system that supports direct I/O. Every device does.
     let (kind, cache, io, source) = match spec.kind {
         DiskKind::File => ("file", "writeback", "threads", DiskSource { file: path(), dev: None }),
         DiskKind::Block => ("block", "none", "native", DiskSource { file: None, dev: path() }),

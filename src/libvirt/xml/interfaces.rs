@@ -1,5 +1,5 @@
-//! The network interfaces of a running domain, changed in one place and otherwise as libvirt wrote
-//! them: structs would lose what they do not know.
+//! Edits the network interfaces of a running domain, and preserves the rest of libvirt's XML:
+//! structs would lose elements that they do not know.
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, Writer};
@@ -9,13 +9,13 @@ use super::XmlError;
 const INTERFACE: &str = "interface";
 const LINK: &str = "link";
 
-/// Every `<interface>` of a domain's XML, with its link down
+/// Every `<interface>` of a domain's XML, with its link set down
 /// (<https://libvirt.org/formatdomain.html#modifying-virtual-link-state>).
 pub fn with_links_down(domain: &str) -> Result<Vec<String>, XmlError> {
     with_links(domain, "down")
 }
 
-/// Every `<interface>` of a domain's XML, with its link in that state: `up`, `down`.
+/// Every `<interface>` of a domain's XML, with its link set to `state`: `up` or `down`.
 pub fn with_links(domain: &str, state: &str) -> Result<Vec<String>, XmlError> {
     let mut reader = Reader::from_str(domain);
     let mut found = Vec::new();

@@ -1,19 +1,19 @@
-//! `<metadata>`: elements of other programs' namespaces, which libvirt keeps as they are.
+//! `<metadata>`: elements in the namespaces of other programs, which libvirt preserves.
 
 use serde::Serialize;
 
-/// libosinfo's namespace in domains.
+/// Namespace of libosinfo in domains.
 pub const LIBOSINFO: &str = "http://libosinfo.org/xmlns/libvirt/domain/1.0";
-/// Ours.
+/// Namespace of hyperexport in domains.
 pub const HYPEREXPORT: &str = "urn:hyperexport:domain:1.0";
 
 /// `<metadata>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Metadata {
-    /// What the guest is, for virt-manager and others.
+    /// Guest operating system, for virt-manager and other tools.
     #[serde(rename = "libosinfo:libosinfo", skip_serializing_if = "Option::is_none")]
     pub libosinfo: Option<Libosinfo>,
-    /// Where the domain came from.
+    /// Origin of the domain.
     #[serde(rename = "hyperexport:hyperexport")]
     pub hyperexport: Hyperexport,
 }
@@ -24,7 +24,7 @@ pub struct Libosinfo {
     /// [`LIBOSINFO`].
     #[serde(rename = "@xmlns:libosinfo")]
     pub namespace: &'static str,
-    /// The guest.
+    /// Guest operating system.
     #[serde(rename = "libosinfo:os")]
     pub os: OsId,
 }
@@ -32,7 +32,7 @@ pub struct Libosinfo {
 /// `<libosinfo:os>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OsId {
-    /// An id of libosinfo's database: `http://microsoft.com/win/2k22`.
+    /// ID in libosinfo's database: `http://microsoft.com/win/2k22`.
     #[serde(rename = "@id")]
     pub id: String,
 }
@@ -43,16 +43,17 @@ pub struct Hyperexport {
     /// [`HYPEREXPORT`].
     #[serde(rename = "@xmlns:hyperexport")]
     pub namespace: &'static str,
-    /// Version of this program.
+    /// Version of hyperexport.
     #[serde(rename = "@version")]
     pub version: &'static str,
-    /// What tells the domain from any other that has its UUID, where that is the source's.
+    /// Mark that distinguishes the domain from any other with its UUID, if the UUID is that of the
+    /// source.
     #[serde(rename = "@definition", skip_serializing_if = "Option::is_none")]
     pub definition: Option<String>,
-    /// The source.
+    /// Source VM.
     #[serde(rename = "hyperexport:source")]
     pub source: ExportSource,
-    /// The export.
+    /// Export that the domain was created from.
     #[serde(rename = "hyperexport:export", skip_serializing_if = "Option::is_none")]
     pub export: Option<ExportMetadata>,
 }
@@ -66,13 +67,13 @@ pub struct ExportSource {
     /// Host name or address of the vCenter or ESXi host.
     #[serde(rename = "@server", skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
-    /// The source's own id.
+    /// ID of the VM in its source: a moref for vSphere.
     #[serde(rename = "@moref")]
     pub moref: String,
-    /// Inventory path.
+    /// Inventory path of the VM.
     #[serde(rename = "@path", skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// `config.instanceUuid`.
+    /// `config.instanceUuid` of the VM.
     #[serde(rename = "@instance-uuid", skip_serializing_if = "Option::is_none")]
     pub instance_uuid: Option<String>,
 }
@@ -80,7 +81,7 @@ pub struct ExportSource {
 /// `<hyperexport:export>`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExportMetadata {
-    /// When it was complete (RFC 3339).
+    /// When the export finished (RFC 3339).
     #[serde(rename = "@time")]
     pub time: String,
 }

@@ -1,5 +1,5 @@
-//! libvirt's XML as types: they mirror the schema and decide nothing. Text is only ever made by
-//! the serializer, so that no value can break out of its place.
+//! libvirt's XML as types, which mirror the schema and decide nothing. Only the serializer writes
+//! XML, so that no value can be misread as markup.
 
 pub(super) mod capabilities;
 pub(super) mod devices;
@@ -23,44 +23,44 @@ use quick_xml::se::Serializer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Why XML could not be written or read.
+/// Why XML could not be written or parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum XmlError {
-    /// The serializer refused it.
+    /// The value could not be serialized.
     #[error("serializing <{root}>")]
     Write {
         /// Name of the root element.
         root: &'static str,
-        /// What it said.
+        /// Error of the serializer.
         source: quick_xml::SeError,
     },
-    /// A value holds a character that XML 1.0 has no place for (section 2.2, `Char`). The
-    /// serializer would let it pass, and libvirt would not.
+    /// A value contains a character that XML 1.0 forbids (section 2.2, `Char`). The serializer
+    /// would accept it, and libvirt would reject it.
     #[error("character U+{code:04X} cannot be written in XML")]
     Character {
-        /// The character.
+        /// Code point of the character.
         code: u32,
     },
-    /// The text is not what it should be.
+    /// The text could not be parsed.
     #[error("reading <{root}>")]
     Read {
         /// Name of the root element.
         root: &'static str,
-        /// What is wrong.
+        /// Error of the parser.
         source: quick_xml::DeError,
     },
-    /// It breaks where something was to be changed.
+    /// The XML to edit is malformed.
     #[error("changing an element")]
     Edit(#[source] quick_xml::Error),
-    /// Another root element than expected.
+    /// The document has another root element than expected.
     #[error("the root is not <{root}>")]
     Root {
-        /// Name of the root element that was expected.
+        /// Name of the expected root element.
         root: &'static str,
     },
 }
 
-/// Writes a document.
+/// Serializes a document.
 pub(super) fn write<T: Serialize>(root: &'static str, value: &T) -> Result<String, XmlError> {
     let mut text = String::new();
     let mut serializer = Serializer::with_root(&mut text, Some(root))
@@ -77,7 +77,7 @@ fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// Reads a document. The deserializer takes any root element for the right one, hence the check.
+/// Parses a document. The deserializer accepts any root element, hence the check.
 pub(super) fn read<T: DeserializeOwned>(root: &'static str, text: &str) -> Result<T, XmlError> {
     let mut reader = Reader::from_str(text);
     loop {

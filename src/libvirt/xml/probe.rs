@@ -1,4 +1,4 @@
-//! A transient domain with hardly anything, as a proof that guests run
+//! A minimal transient domain, as a proof that guests run
 //! (<https://libvirt.org/formatdomain.html>).
 
 use serde::Serialize;
@@ -15,9 +15,9 @@ pub struct Domain<'a> {
     memory: Memory,
     os: Os<'a>,
     cpu: Cpu,
-    /// The guest's reboot ends it.
+    /// A reboot of the guest ends the domain.
     on_reboot: &'static str,
-    /// Its panic stays to be seen.
+    /// A crashed domain stays, so that the crash can be detected.
     on_crash: &'static str,
     devices: ProbeDevices<'a>,
 }
@@ -48,7 +48,7 @@ struct Type<'a> {
     value: &'static str,
 }
 
-/// The firmware finds no disk and reboots after so many milliseconds.
+/// The firmware finds no disk and reboots after this timeout in milliseconds.
 #[derive(Debug, Serialize)]
 struct Bios {
     #[serde(rename = "@rebootTimeout")]
@@ -109,8 +109,8 @@ struct Panic {
 }
 
 impl<'a> Domain<'a> {
-    /// A domain that boots from the raw image `disk` of its host, or reboots as soon as it has
-    /// found nothing to boot from.
+    /// A domain that boots from the raw image `disk` of its host. Without a disk, its firmware
+    /// reboots after finding nothing to boot from.
     pub fn new(
         name: &'a str,
         uuid: &'a str,

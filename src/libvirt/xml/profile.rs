@@ -12,18 +12,18 @@ use super::{XmlError, read};
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));
 
-/// A `<domain>` that has only what does not depend on the VM. An element that these types do not
-/// know is an error, not dropped: it would be missing in every domain.
+/// A `<domain>` with only the parts that do not depend on the VM. An unknown element is an error
+/// and is not ignored: every domain would lack it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProfileXml {
-    /// What the mainboard can do.
+    /// Hypervisor features.
     pub features: Features,
     /// Clock and timers.
     pub clock: Option<Clock>,
-    /// Sleep states.
+    /// Support for ACPI sleep states.
     pub pm: Option<Pm>,
-    /// Devices.
+    /// Devices of the profile.
     pub devices: Devices,
 }
 
@@ -45,7 +45,7 @@ impl ProfileXml {
         read("domain", text)
     }
 
-    /// Reads a profile of the user's own. The message names the element or attribute and its line.
+    /// Parses a user's own profile. The error names the element or attribute and its line.
     pub fn parse(text: &str) -> Result<Self, String> {
         read("domain", text).map_err(|error| match error {
             XmlError::Read { source, .. } => located(&source.to_string(), text),
@@ -53,7 +53,7 @@ impl ProfileXml {
         })
     }
 
-    /// The profile that a plan was made with.
+    /// The hardware profile of a plan.
     pub fn of(profile: &Profile) -> Result<Self, XmlError> {
         match &profile.custom {
             Some(text) => read("domain", text),
@@ -61,7 +61,7 @@ impl ProfileXml {
         }
     }
 
-    /// What it wishes that a host may not have.
+    /// The elements of the profile that a host may not support.
     pub fn wishes(&self, family: Family, custom: Option<Arc<str>>) -> Profile {
         let devices = &self.devices.list;
         let video = devices.iter().find_map(|device| match device {
@@ -78,7 +78,7 @@ impl ProfileXml {
     }
 }
 
-/// What is wrong with a profile that can be read, for a plan to be made with it.
+/// Why a profile that was parsed cannot be used for a plan; `None` if it can.
 pub fn fault(profile: &ProfileXml) -> Option<String> {
     let devices = &profile.devices.list;
     let planned = devices.iter().find_map(|device| match device {
@@ -101,7 +101,7 @@ pub fn fault(profile: &ProfileXml) -> Option<String> {
     twice.map(|(name, _)| format!("there is more than one <{name}>"))
 }
 
-/// The deserializer's message with what it is about in the words of XML, and the line of that.
+/// The deserializer's message in terms of XML, with the line number of the element.
 fn located(message: &str, text: &str) -> String {
     let mut quoted = message.split('`');
     let (before, name) = (quoted.next().unwrap_or_default(), quoted.next());
@@ -161,7 +161,7 @@ mod tests {
             ] {
                 assert!(text.contains(part), "{family:?} lacks {part}");
             }
-            // What only virtio brings has no driver in a guest of old.
+            // A legacy guest has no driver for devices that exist only as virtio.
             let old = matches!(family, Family::LinuxLegacy | Family::WindowsLegacy);
             for part in ["org.qemu.guest_agent.0", "/dev/urandom"] {
                 assert_eq!(!text.contains(part), old, "{family:?}: {part}");

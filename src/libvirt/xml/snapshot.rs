@@ -5,11 +5,11 @@ use serde::Serialize;
 /// `<domainsnapshot>`.
 #[derive(Debug, Serialize)]
 pub struct DomainSnapshot {
-    /// `<name>`.
+    /// `<name>`: name of the snapshot.
     pub name: String,
-    /// `<description>`.
+    /// `<description>`: text for people.
     pub description: &'static str,
-    /// `<disks>`: only of an external one.
+    /// `<disks>`: present for an external snapshot only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disks: Option<Disks>,
 }
@@ -17,7 +17,7 @@ pub struct DomainSnapshot {
 /// `<disks>`.
 #[derive(Debug, Serialize)]
 pub struct Disks {
-    /// `<disk>`s.
+    /// `<disk>` elements, one for each disk of the domain.
     pub disk: Vec<SnapshotDisk>,
 }
 
@@ -30,22 +30,22 @@ impl From<Vec<SnapshotDisk>> for Disks {
 /// `<disk>`.
 #[derive(Debug, Serialize)]
 pub struct SnapshotDisk {
-    /// Path of the image, which names the disk.
+    /// Path of the image, which identifies the disk.
     #[serde(rename = "@name")]
     pub name: String,
     /// `external`.
     #[serde(rename = "@snapshot")]
     pub snapshot: &'static str,
-    /// `<driver>`.
+    /// `<driver>`: format of the overlay.
     pub driver: SnapshotDriver,
-    /// `<source>`.
+    /// `<source>`: path of the overlay.
     pub source: SnapshotSource,
 }
 
 /// `<driver>`.
 #[derive(Debug, Serialize)]
 pub struct SnapshotDriver {
-    /// Format of the new file.
+    /// Format of the overlay.
     #[serde(rename = "@type")]
     pub kind: &'static str,
 }
@@ -53,7 +53,7 @@ pub struct SnapshotDriver {
 /// `<source>`.
 #[derive(Debug, Serialize)]
 pub struct SnapshotSource {
-    /// The new file.
+    /// Path of the overlay.
     #[serde(rename = "@file")]
     pub file: String,
 }

@@ -1,5 +1,5 @@
-//! `<domain>` as it is read where a VM comes from (<https://libvirt.org/formatdomain.html>). What
-//! is not known is passed over.
+//! Reads `<domain>` of a source VM (<https://libvirt.org/formatdomain.html>). Unknown elements are
+//! ignored.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ pub struct SourceDomain {
     pub name: String,
     pub uuid: String,
     pub genid: Option<String>,
-    /// One for SMBIOS, one for what QEMU hands to the firmware.
+    /// SMBIOS strings, and entries that QEMU passes to the firmware (`fwcfg`).
     pub sysinfo: Vec<Sysinfo>,
     pub memory: Amount,
     pub vcpu: Number,
@@ -32,7 +32,7 @@ pub struct Amount {
     pub value: u64,
 }
 
-/// A number with attributes that do not matter.
+/// A number whose attributes do not matter.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Number {
@@ -70,12 +70,12 @@ pub struct Loader {
     pub kind: String,
     #[serde(rename = "@secure")]
     pub secure: String,
-    /// The firmware's file.
+    /// Path of the firmware image.
     #[serde(rename = "$text")]
     pub path: String,
 }
 
-/// `<firmware>`: what libvirt was asked to select a firmware by.
+/// `<firmware>`: features that libvirt selects a firmware by.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct FirmwareFeatures {
@@ -205,7 +205,7 @@ pub struct DomainDisk {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct DriveAddress {
-    /// Index of the controller of the bus, in an address of the type `drive`.
+    /// Index of the controller of the bus, in an address of type `drive`.
     #[serde(rename = "@controller")]
     pub controller: u32,
 }
@@ -271,7 +271,7 @@ pub struct Interface {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Vlan {
-    /// Several in a trunk.
+    /// Several tags for a trunk.
     pub tag: Vec<VlanTag>,
 }
 

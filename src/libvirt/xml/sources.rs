@@ -1,4 +1,4 @@
-//! The files that a domain's disks lie in, those below a snapshot included.
+//! Finds the files of a domain's disks, including those below a snapshot.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -7,7 +7,7 @@ use quick_xml::events::Event;
 pub fn files(domain: &str) -> Vec<String> {
     let mut reader = Reader::from_str(domain);
     let mut found = Vec::new();
-    // libvirt wrote it; a break in it would end the list early and nothing else.
+    // libvirt wrote the XML. A syntax error would only truncate the list.
     while let Ok(event) = reader.read_event() {
         match event {
             Event::Eof => break,
@@ -28,7 +28,7 @@ pub fn files(domain: &str) -> Vec<String> {
     found
 }
 
-/// Text of `<nvram>`: the file of the firmware's variables.
+/// Text of `<nvram>`: path of the file of UEFI variables.
 pub fn nvram(domain: &str) -> Option<String> {
     let mut reader = Reader::from_str(domain);
     loop {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Devices are made of as many bytes as a multiple of this, which every volume manager can.
+/// Sizes of devices are rounded up to a multiple of this, which every volume manager supports.
 const DEVICE_BLOCK: u64 = 1 << 20;
 
 /// `<pool>`.
@@ -11,12 +11,12 @@ pub struct Pool {
     /// `dir`, `fs`, `logical`, …
     #[serde(rename = "@type")]
     pub kind: String,
-    /// Its name.
+    /// Name of the pool.
     pub name: String,
-    /// Its identity.
+    /// UUID of the pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
-    /// Where its volumes appear.
+    /// Location of the volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<PoolTarget>,
 }
@@ -24,10 +24,10 @@ pub struct Pool {
 /// `<target>` of a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PoolTarget {
-    /// Absolute path on the host.
+    /// Absolute path on the daemon's host.
     #[serde(default)]
     pub path: String,
-    /// Whose it is.
+    /// Owner, group and mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
 }
@@ -35,13 +35,13 @@ pub struct PoolTarget {
 /// `<permissions>` of a pool or volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permissions {
-    /// In octal: `0711`.
+    /// File mode in octal: `0711`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Number of the user.
+    /// User ID of the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
-    /// Number of the group.
+    /// Group ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u32>,
 }
@@ -49,23 +49,23 @@ pub struct Permissions {
 /// `<volume>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Its name: for a pool of files the file name.
+    /// Name of the volume; in a pool of files the file name.
     pub name: String,
-    /// Size that a guest sees.
+    /// Size that the guest sees.
     pub capacity: Bytes,
-    /// Space that it takes.
+    /// Bytes that the volume occupies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocation: Option<Bytes>,
-    /// What it is.
+    /// Format, permissions and timestamps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<VolumeTarget>,
-    /// The image that it depends on.
+    /// Backing file of an overlay.
     #[serde(default, rename = "backingStore", skip_serializing_if = "Option::is_none")]
     pub backing_store: Option<BackingStore>,
 }
 
 impl Volume {
-    /// A new volume of `size` bytes that takes bytes as they come.
+    /// A new raw volume of `size` bytes.
     pub fn raw(name: &str, size: u64) -> Self {
         Self {
             name: name.to_owned(),
@@ -80,7 +80,7 @@ impl Volume {
         }
     }
 
-    /// The same for that user and group, with that mode.
+    /// The same volume with that owner, group and mode.
     pub fn owned(mut self, owner: u32, group: u32, mode: u32) -> Self {
         let mode = Some(format!("{mode:04o}"));
         let permissions = Permissions { mode, owner: Some(owner), group: Some(group) };
@@ -90,21 +90,21 @@ impl Volume {
         self
     }
 
-    /// A new block device of at least `size` bytes, all of them its own. ZFS makes only whole
-    /// blocks of a few KiB, and does not round up by itself.
+    /// A new, fully allocated block device of at least `size` bytes. ZFS accepts only multiples of
+    /// its block size of a few KiB, and does not round up.
     pub fn device(name: &str, size: u64) -> Self {
         let size = size.next_multiple_of(DEVICE_BLOCK);
         let size = Bytes { unit: "bytes".to_owned(), value: size };
         Self { capacity: size.clone(), allocation: Some(size), target: None, ..Self::raw(name, 0) }
     }
 
-    /// When it was written to last, if libvirt knows.
+    /// Time of the last write, if libvirt reports it.
     pub fn changed(&self) -> Option<String> {
         let timestamps = self.target.as_ref()?.timestamps.as_ref()?;
         Some(timestamps.mtime.clone()).filter(|time| !time.is_empty())
     }
 
-    /// The image format that libvirt found, if the pool has formats.
+    /// Image format that libvirt detected, if the pool supports formats.
     pub fn format(&self) -> Option<&str> {
         self.target.as_ref()?.format.as_ref().map(|format| format.kind.as_str())
     }
@@ -116,7 +116,7 @@ pub struct Bytes {
     /// `bytes`.
     #[serde(rename = "@unit")]
     pub unit: String,
-    /// In that unit.
+    /// Size in that unit.
     #[serde(rename = "$text")]
     pub value: u64,
 }
@@ -124,13 +124,13 @@ pub struct Bytes {
 /// `<target>` of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeTarget {
-    /// Image format.
+    /// Image format; absent if the pool has no formats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<Format>,
-    /// Whose it is.
+    /// Owner, group and mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<Permissions>,
-    /// When it was used, for a file.
+    /// Times of the file's last use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
 }
@@ -138,7 +138,7 @@ pub struct VolumeTarget {
 /// `<timestamps>` of a volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timestamps {
-    /// When it was written to last, in seconds since 1970 and a fraction.
+    /// Time of the last write, in seconds since 1970 with a fraction.
     #[serde(default)]
     pub mtime: String,
 }
@@ -146,7 +146,7 @@ pub struct Timestamps {
 /// `<backingStore>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackingStore {
-    /// Absolute path of that image.
+    /// Absolute path of the backing file.
     #[serde(default)]
     pub path: String,
 }

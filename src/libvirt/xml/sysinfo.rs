@@ -24,7 +24,7 @@ pub struct Sysinfo {
     pub bios: SmbiosTable,
     #[serde(skip_serializing_if = "SmbiosTable::is_empty")]
     pub system: SmbiosTable,
-    /// One for each board.
+    /// One table for each board.
     #[serde(rename = "baseBoard", skip_serializing_if = "Vec::is_empty")]
     pub base_board: Vec<SmbiosTable>,
     #[serde(skip_serializing_if = "SmbiosTable::is_empty")]
@@ -33,7 +33,7 @@ pub struct Sysinfo {
     pub oem: SmbiosTable,
 }
 
-/// A table of SMBIOS.
+/// An SMBIOS table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SmbiosTable {
@@ -44,7 +44,7 @@ pub struct SmbiosTable {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// None in `<oemStrings>`.
+    /// Name of the entry; `None` in `<oemStrings>`.
     #[serde(rename = "@name", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     #[serde(rename = "$text")]
@@ -70,8 +70,8 @@ impl SmbiosTable {
 }
 
 impl Sysinfo {
-    /// These texts; nothing where there are none. Those of tables that libvirt does not know are
-    /// left out.
+    /// An element with these strings; `None` if there are none. Strings of tables that libvirt does
+    /// not support are omitted.
     pub fn of(texts: &[SmbiosText]) -> Option<Self> {
         let table = |name: &str| {
             let entry = |text: &SmbiosText| Entry {
@@ -88,8 +88,8 @@ impl Sysinfo {
         (found != Self { kind: found.kind.clone(), ..Self::default() }).then_some(found)
     }
 
-    /// Its texts, but for the UUID of the system, which is that of the domain. Of several boards
-    /// the first.
+    /// The strings of the element, without the system UUID, which is the domain's. Of several
+    /// boards only the first counts.
     pub fn texts(&self) -> Vec<SmbiosText> {
         let board = self.base_board.first().cloned().unwrap_or_default();
         let tables = [&self.bios, &self.system, &board, &self.chassis, &self.oem];

@@ -1,4 +1,4 @@
-//! A hardware profile of the user's own (`--libvirt-profile`), checked before it is used.
+//! Loads a user's own hardware profile (`--libvirt-profile`) and validates it.
 
 use std::path::Path;
 
@@ -8,15 +8,15 @@ use crate::state;
 use super::super::Error;
 use super::profile::{ProfileXml, fault};
 
-/// Largest profile read, in bytes; ours have two thousand.
+/// Maximum size of a profile in bytes; the embedded ones have about two thousand.
 const LARGEST: u64 = 1 << 20;
 
-/// Reads a profile: domain XML with nothing but `<features>`, `<clock>`, `<pm>` and `<devices>`,
-/// and of devices only those that do not depend on the VM.
+/// Loads a profile: domain XML with only `<features>`, `<clock>`, `<pm>` and `<devices>`. It may
+/// contain only devices that do not depend on the VM.
 ///
 /// # Errors
-/// [`Error::File`] when it cannot be read, [`Error::Profile`] naming the element when it cannot be
-/// used: what is not understood would be missing in the domain.
+/// [`Error::File`] if the file cannot be read. [`Error::Profile`], with the name of the element, if
+/// the profile cannot be used: an unknown element would be missing in the domain.
 pub fn user_profile(path: &Path) -> Result<Profile, Error> {
     let wrong = |problem: String| Error::Profile { path: path.to_owned(), problem };
     let text = match state::read_small(path, LARGEST) {

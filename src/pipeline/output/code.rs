@@ -1,15 +1,15 @@
-//! What kind of failure an error is, for scripts: the name of its variant in kebab case. A variant
-//! that only carries the error of another room along counts as that one.
+//! Error codes for scripts: the name of the error's variant in kebab case. A variant that only
+//! wraps an error of another module has the code of that error.
 
 use std::error::Error;
 
-/// Variants that carry the error of another room along.
+/// Variants that wrap an error of another module.
 const WRAPPERS: [&str; 5] = ["Exporter", "Libvirt", "Plan", "State", "Vsphere"];
-/// The variant whose last field tells more than its name, and how that field begins.
+/// Variant whose last field determines the code, and the prefix of that field.
 const OBSTACLE: (&str, &str) = ("Obstacle", "obstacle: ");
 
-/// The code of an error. Every error of ours is an enum that derives `Debug`, whose text begins
-/// with the name of the variant.
+/// The code of an error. Every error type of this crate is an enum that derives `Debug`, whose text
+/// begins with the name of the variant.
 pub(in crate::pipeline) fn code_of(error: &dyn Error) -> String {
     kebab(variant(&format!("{error:?}")))
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
     use crate::{convert, domain, exporter, libvirt, manifest, pipeline};
 
-    /// Scripts match these: a code that changes is a change that users notice.
+    /// Scripts match these codes: users notice a changed code.
     #[test]
     fn codes_are_the_names_of_variants() {
         let obstacle = exporter::ExportBlocker::PoweredOn;

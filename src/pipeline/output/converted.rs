@@ -1,4 +1,4 @@
-//! Whether the conversion that an earlier run left is the one that is asked for now.
+//! Checks whether the conversion of an earlier run matches the current flags.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,13 @@ use crate::manifest::{self, Manifest};
 use crate::model::{ConvertedDisks, ExportedDisk, SourceNic, Stage, Warning, WarningCode, quoted};
 use crate::progress::{Control, Unit};
 
-/// Code of a converted disk that is no longer what the conversion left.
+/// Code of a converted disk that has changed since the conversion.
 const CHANGED: &str = "converted-changed";
-/// The ways out then.
+/// Hint for that error.
 const AGAIN: &str = "move it away, which has it converted again; --fresh exports anew and replaces it once \
                      the new export is complete; or give another --output";
 
-/// Records in the report what was asked of the conversion that it tells of, and the images as they
-/// are.
+/// Records the flags of the conversion and the state of its images in the report.
 pub(in crate::pipeline) fn note(
     ledger: &mut StageRunner<'_>,
     asked: &Flags,
@@ -46,11 +45,11 @@ pub(in crate::pipeline) fn note(
     });
 }
 
-/// Compares what a run left with what is asked for.
+/// Compares the conversion of an earlier run with the requested one.
 ///
 /// # Errors
-/// [`StageError`] when another conversion is asked for and the export is no longer there; when a
-/// result was written to since; when a domain uses a result that would make way.
+/// [`StageError`] when another conversion is requested and the export is gone, when a result was
+/// written to since, or when a domain uses a result that would be replaced.
 pub(in crate::pipeline) fn of(
     ask: &ReuseRequest<'_>,
     exported: &[ExportedDisk],
@@ -62,14 +61,14 @@ pub(in crate::pipeline) fn of(
         return Ok(PreviousConversion::None);
     };
     let Some(disks) = &result.converted else { return Ok(PreviousConversion::None) };
-    // A domain that is there needs its image no longer.
+    // An existing domain no longer needs its image.
     let stays = ask.domain.zip(ask.job.target.as_ref()).is_some_and(|(domain, target)| {
         kept_domain::needs_no_copy(domain, target, exported, result)
     });
     let missing = disks.0.iter().find(|disk| !disk.path.is_file()).filter(|_| !stays);
     let exported_there = exported.iter().all(|disk| disk.path.is_file());
     if missing.is_some() && !exported_there {
-        // Neither serves: what is left of the export decides.
+        // Neither is usable: the remaining files of the export decide.
         return Ok(PreviousConversion::None);
     }
     let mut why = Vec::new();
@@ -93,7 +92,7 @@ pub(in crate::pipeline) fn of(
         fitting(disks, in_use)?;
         let cards = cards.or_else(|| cards_unknown(ask, settings, record));
         let (mut disks, record) = (disks.clone(), record.cloned());
-        // Its guest writes to it.
+        // The guest writes to the disk.
         let used = disks.0.iter_mut().filter(|disk| in_use.by(&disk.path).is_some());
         used.for_each(|disk| disk.content = None);
         return Ok(PreviousConversion::Kept(Box::new(KeptConversion { disks, record, cards })));
@@ -117,10 +116,10 @@ pub(in crate::pipeline) fn of(
     Ok(PreviousConversion::Again(Again { replaces, why, from_results }))
 }
 
-/// Refuses to convert, from the manifest alone, disks that are converted already.
+/// Rejects a conversion, from the manifest alone, of disks that are already converted.
 ///
 /// # Errors
-/// [`StageError`] with the converted disks and the command that goes on from them.
+/// [`StageError`] with the converted disks and the command that continues with them.
 pub(in crate::pipeline) fn refuse_converted(
     manifest: &Manifest,
     path: &Path,
@@ -131,7 +130,7 @@ pub(in crate::pipeline) fn refuse_converted(
     there.retain(|path| path.is_file());
     let is_result = |path: &PathBuf| there.iter().any(|there| real(there) == real(path));
     let streamed = manifest.disks.iter().any(|disk| is_result(&disk.local_path));
-    // A file of that name may be the user's own.
+    // A file of that name may belong to the user.
     if there.is_empty() || !streamed && stored::converted(output, manifest).is_none() {
         return Ok(());
     }
@@ -151,7 +150,7 @@ pub(in crate::pipeline) fn refuse_converted(
     Err(StageError::because(Stage::Preflight, text, hint).coded("converted-already"))
 }
 
-/// The conversion's settings together with what the domain says about them.
+/// The conversion's settings, with the network cards that the domain does not get.
 pub(in crate::pipeline) fn settings_for(
     job: &Job,
     settings: &convert::Settings,
@@ -162,14 +161,14 @@ pub(in crate::pipeline) fn settings_for(
     convert::Settings { left_out, ..settings.clone() }
 }
 
-/// Ids of the network cards that the domain does not get, where FIX names cards.
+/// Ids of the network cards that the domain does not get, if FIX names cards.
 fn left_out(settings: &convert::Settings, map: &NetworkMap, nics: &[SourceNic]) -> Vec<String> {
     let names_cards = settings.stages.fix && settings.preserve_network;
     let is_out = |nic: &&SourceNic| names_cards && map.target(nic) == Some(Attachment::Nothing);
     nics.iter().filter(is_out).map(|nic| nic.id.clone()).collect()
 }
 
-/// What is asked for otherwise than it was.
+/// Differences between the requested and the earlier conversion.
 fn differences(
     ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
@@ -178,7 +177,7 @@ fn differences(
 ) -> Vec<String> {
     const CONVERTER: &str = "--converter";
     const INSPECT: &str = "--pipeline-inspect";
-    // INSPECT changes no byte: it counts only where its facts are asked for and not known.
+    // INSPECT changes no byte: it counts only if its facts are requested and missing.
     let looked = !settings.stages.inspect || result.guest.is_some();
     let compared = |flags: &Flags| {
         let flags = flags.without(CONVERTER);
@@ -203,8 +202,8 @@ fn differences(
     why
 }
 
-/// Whether FIX counted other network cards than the domain is to get. Without a domain any count
-/// serves.
+/// Describes how FIX counted other network cards than the domain gets; `None` if both agree.
+/// Without a domain, any count is accepted.
 fn cards_counted(
     ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
@@ -219,8 +218,7 @@ fn cards_counted(
     })
 }
 
-/// The network cards that the domain is not to get, where nothing shows whether FIX counted without
-/// them.
+/// The network cards that the domain does not get, if it is unknown whether FIX left them out.
 fn cards_unknown(
     ask: &ReuseRequest<'_>,
     settings: &convert::Settings,
@@ -237,8 +235,8 @@ fn said(ids: &[String]) -> String {
     if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
 }
 
-/// Refuses results that somebody has written to, but for a domain that uses them. One that is gone
-/// was judged before.
+/// Rejects results that were written to, except those used by a domain. Missing results were
+/// handled before.
 fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
     let there = record.images.iter().filter(|stamp| stamp.path.is_file());
     let changed = there.clone().find(|stamp| !stamp.holds() && in_use.by(&stamp.path).is_none());
@@ -251,10 +249,10 @@ fn unchanged(record: &Conversion, in_use: &InUse) -> Result<(), StageError> {
     }
 }
 
-/// Reads converted disks again and compares the content of each with what the conversion left.
+/// Reads the converted disks again and compares their contents with the recorded hashes.
 ///
 /// # Errors
-/// [`StageError`] naming the first that has changed.
+/// [`StageError`] naming the first disk that has changed.
 pub(in crate::pipeline) async fn check_content(
     disks: &ConvertedDisks,
     stage: Stage,
@@ -278,7 +276,7 @@ pub(in crate::pipeline) async fn check_content(
     Ok(())
 }
 
-/// The same for `define`, whose user may have changed a disk on purpose.
+/// The same check for `define`, as a warning: the user may have changed a disk on purpose.
 pub(in crate::pipeline) async fn content_warning(
     disks: &ConvertedDisks,
     control: Control<'_>,
@@ -289,8 +287,8 @@ pub(in crate::pipeline) async fn content_warning(
         .then(|| Warning::new(Stage::Libvirt, WarningCode::ConvertedChanged, text))
 }
 
-/// Refuses results that are not what the record tells of, but for a domain that uses them: a record
-/// proves nothing about the bytes of a file.
+/// Rejects results that do not match their record, except those used by a domain: a record proves
+/// nothing about the bytes of a file.
 fn fitting(disks: &ConvertedDisks, in_use: &InUse) -> Result<(), StageError> {
     let there = disks.0.iter().filter(|disk| disk.path.symlink_metadata().is_ok());
     for disk in there.filter(|disk| in_use.by(&disk.path).is_none()) {

@@ -1,4 +1,5 @@
-//! Checksums of the files of an export that are no disks: the package and the firmware's variables.
+//! Checksums of the files of an export that are not disks: the package and the firmware's
+//! variables.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use crate::manifest;
 use crate::model::{Sha256Digest, Stage};
 use crate::progress::Control;
 
-/// Reads a file and compares its SHA-256 checksum with the one that was recorded.
+/// Reads a file and compares its SHA-256 checksum with the recorded one.
 ///
 /// # Errors
 /// [`StageError`] when they differ, or the file cannot be read.
@@ -28,7 +29,7 @@ pub(in crate::pipeline) async fn check(
     Err(StageError::because(stage, text, BOTH_WAYS).coded("sum-differs"))
 }
 
-/// Why files of an export could not be compared with what was recorded of them.
+/// The error for files of an export that could not be compared with their records.
 pub(in crate::pipeline) fn stopped(stage: Stage, error: &manifest::Error) -> StageError {
     let stopped = StageError::new(stage, error, None);
     match error {

@@ -1,4 +1,4 @@
-//! Whether an export is still of its VM: its facts and its state then, compared with those of now.
+//! Checks whether an export still matches its VM: compares facts and state then and now.
 
 use jiff::Timestamp;
 
@@ -9,18 +9,18 @@ use crate::model::{
     ExportMethod, MacAddress, PowerState, SourceDisk, SourceNic, SourceState, SourceVm, revision,
 };
 
-/// The provider whose revision is `config.changeVersion`.
+/// Provider whose revision is `config.changeVersion`.
 const VSPHERE: &str = "vsphere";
-/// The provider whose revision tells of the disks alone.
+/// Provider whose revision covers only the disks.
 const LIBVIRT: &str = "libvirt";
 
-/// Compares an export with its VM.
+/// Compares an export with the VM's current facts and state.
 pub(in crate::pipeline) fn fit(taken: &RecordedExport, vm: &SourceVm, now: &SourceState) -> Fit {
     let mut changes = facts(&taken.vm, vm);
     if is_snapshot(taken) {
         return if changes.is_empty() { Fit::Snapshot } else { Fit::Changed(changes) };
     }
-    // An earlier version recorded the power of the VM alone.
+    // An earlier version recorded only the power state of the VM.
     let power = taken.state.as_ref().map_or(taken.vm.power, |state| state.source.power);
     if now.power != power {
         let started =
@@ -52,7 +52,7 @@ pub(in crate::pipeline) fn fit(taken: &RecordedExport, vm: &SourceVm, now: &Sour
     }
 }
 
-/// Whether the disks are those of a snapshot of the running VM.
+/// Whether the disks were read from a snapshot of the running VM.
 pub(in crate::pipeline) fn is_snapshot(taken: &RecordedExport) -> bool {
     taken.method == ExportMethod::NfcSnapshot
         || taken.state.as_ref().is_some_and(|state| state.snapshot)
@@ -63,8 +63,8 @@ fn changed_after(revision: &str, exported_at: Timestamp) -> bool {
     revision.parse::<Timestamp>().is_ok_and(|changed| changed > exported_at)
 }
 
-/// How the VM differs from what it was. What only a running guest tells is passed over, and so is
-/// what one of the two does not say: an earlier version may not have asked for it.
+/// Differences between the VM then and now. Values that only a running guest reports are skipped,
+/// and so are values missing on one side: an earlier version may not have recorded them.
 fn facts(then: &SourceVm, now: &SourceVm) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, then: &dyn ToString, now: &dyn ToString| {
@@ -98,7 +98,7 @@ fn facts(then: &SourceVm, now: &SourceVm) -> Vec<String> {
         compare("its virtual TPM", &then.vtpm, &now.vtpm);
         compare("its number of CD-ROM drives", &then.cdroms, &now.cdroms);
     }
-    // Those of files are told by the files, or are made up.
+    // Network cards of files are described by the files or made up.
     if now.provider != LOCAL {
         compare("its number of network interfaces", &then.nics.len(), &now.nics.len());
         for nic in &now.nics {
@@ -119,7 +119,7 @@ fn facts(then: &SourceVm, now: &SourceVm) -> Vec<String> {
     found
 }
 
-/// The address of a card at its source, whatever it was given since.
+/// The address of a card at its source, before `--new-mac`.
 fn address(nic: &SourceNic) -> Option<MacAddress> {
     nic.source_mac.or(nic.mac.filter(|_| !nic.mac_made))
 }
@@ -134,7 +134,7 @@ pub(in crate::pipeline) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// How long ago something was, in the largest unit that fits: `3 hours`.
+/// How long ago an event was, in the largest unit that fits: `3 hours ago`.
 fn age(seconds: i64) -> String {
     let (number, unit) = match seconds.max(0) {
         s if s < 120 => return "just now".to_owned(),
@@ -145,7 +145,8 @@ fn age(seconds: i64) -> String {
     format!("{number} {unit} ago")
 }
 
-/// What shows that an export is of its VM as it is now; what is less sure is a warning of its own.
+/// A note that the export matches the current state of its VM; `None` if that is less certain,
+/// which is reported as a warning.
 pub(in crate::pipeline) fn current(kept: &ReusableExport, now: &SourceState) -> Option<String> {
     let (name, power) = (&kept.taken.vm.name, now.power.as_str());
     match kept.fit {
@@ -156,7 +157,7 @@ pub(in crate::pipeline) fn current(kept: &ReusableExport, now: &SourceState) -> 
     }
 }
 
-/// What a snapshot is to its VM, in one sentence.
+/// Describes the relation of a snapshot to the current VM, in one sentence.
 pub(in crate::pipeline) fn of_snapshot(
     taken: &RecordedExport,
     name: &str,

@@ -1,4 +1,4 @@
-//! The output directory of a run that may begin: claimed, and without what a dead run left.
+//! The output directory of a run that may start: locked, and without the leftovers of a killed run.
 
 use std::path::Path;
 
@@ -16,22 +16,22 @@ use crate::manifest::Manifest;
 use crate::model::{ExportFile, PowerState, SourceVm, Stage};
 use crate::pipeline::stage::ready::ReadyRun;
 
-/// A claimed output directory, and what a dead run left whole there.
+/// A locked output directory, and the complete disks that a killed run left there.
 pub(in crate::pipeline) struct LockedOutput {
     pub claim: OutputDir,
     pub whole: Vec<FinishedDisk>,
     pub after_kill: bool,
-    /// Where a new export is made that will take the place of an old one.
+    /// Staging folder of a new export that will replace an old one.
     pub beside: Option<StagedFiles>,
 }
 
 impl LockedOutput {
-    /// The folder that an export goes to.
+    /// The folder to which an export is written.
     pub fn work<'a>(&'a self, output: &'a Path) -> &'a Path {
         self.beside.as_ref().map_or(output, StagedFiles::path)
     }
 
-    /// Has a new export take the place of the old one, if it was made beside one.
+    /// Replaces the old export by the new one, if the new one was staged.
     pub fn replace(
         &mut self,
         ready: &ReadyRun,
@@ -42,7 +42,7 @@ impl LockedOutput {
         let PreviousRun::Replaced(names) = &ready.earlier else { return Some(()) };
         let replaced = replace::commit(beside, names, manifest, ledger);
         let noted = replaced.and_then(|()| {
-            // From here on files are made in the output directory itself.
+            // From here on, files are written to the output directory itself.
             let there = |name: &&String| !ready.output.join(name).exists();
             let makes = ready.makes.iter().filter(there).cloned().collect();
             self.claim.will_make(makes).at(Stage::Export)
@@ -51,22 +51,23 @@ impl LockedOutput {
     }
 }
 
-/// What is exported, in which state of it, and what it becomes while it leaves the source.
+/// Key of an export: the VM, its revision, and the compression of disks converted during the
+/// download.
 pub(in crate::pipeline) fn key(job: &Job, ready: &ReadyRun, revision: &str) -> String {
     let compression = stream::compression(job, &ready.streaming);
     let as_what = compression.map(|kind| format!(" {kind}")).unwrap_or_default();
     format!("{} {revision}{as_what}", identity(&ready.vm))
 }
 
-/// Which VM of which server this is, whatever its name.
+/// Identity of a VM on its server, independent of its name.
 pub(in crate::pipeline) fn identity(vm: &SourceVm) -> String {
     let server = vm.origin.server.as_deref().unwrap_or_default();
     let uuid = vm.instance_uuid.as_deref().unwrap_or_default();
     format!("{server} {} {uuid}", vm.id)
 }
 
-/// Claims the output directory and removes what a dead run left there, but for whole disks of the
-/// VM as it still is. One that runs is not as it was.
+/// Locks the output directory and removes the leftovers of a killed run, except complete disks of
+/// the unchanged VM. A running VM counts as changed.
 pub(in crate::pipeline) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOutput, StageError> {
     let io = |source| {
         let path = ready.output.join(staged_files::FRESH);
@@ -100,7 +101,7 @@ pub(in crate::pipeline) fn take(job: &Job, ready: &ReadyRun) -> Result<LockedOut
     };
     let kept = if replaced { earlier.clone() } else { [earlier.clone(), whole_names].concat() };
     claim.remove_leftovers(&kept).at(Stage::Preflight)?;
-    // What is made beside an old export is not in its place yet.
+    // Files staged beside an old export are not in their place yet.
     if !replaced {
         let makes = ready.makes.iter().filter(|name| !earlier.contains(name)).cloned().collect();
         claim.will_make(makes).at(Stage::Preflight)?;

@@ -1,5 +1,5 @@
-//! Files that domains of an output directory use where they lie. Such a file changes while its
-//! guest runs, and no run may replace or remove it.
+//! Files that domains of an output directory use in place. Such a file changes while its guest is
+//! running, and no run may replace or remove it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use super::records::{self, Record};
 use crate::libvirt::{RegisteredVolume, Undo};
 use crate::model::Stage;
 
-/// The files without links, each with its domain: libvirt names them by the path of the pool, and
-/// the user may reach the same folder by another one.
+/// Paths of the files with links resolved, each with its domain. libvirt names the files by the
+/// path of the pool, and the user may reach the same folder by another path.
 #[derive(Debug, Clone, Default)]
 pub struct InUse(Vec<(PathBuf, String)>);
 
 impl InUse {
-    /// Those of the recorded runs in `output` that were not undone, and of one that was killed.
+    /// The files of the recorded runs in `output` that were not undone, and those of a killed run.
     ///
     /// # Errors
     /// [`StageError`] when the journal of that run cannot be read.
@@ -32,7 +32,7 @@ impl InUse {
             domain.volumes.iter().for_each(|volume| add(&domain.name, volume));
         }
         let pending = match journal::pending(output) {
-            // A run that is at work has claimed the folder.
+            // A working run has locked the directory.
             Err(journal::Error::Busy(_)) => None,
             read => read.at(Stage::Preflight)?,
         };
@@ -47,18 +47,18 @@ impl InUse {
     /// As [`Self::of`], with the records as they are now.
     ///
     /// # Errors
-    /// [`StageError`] when one of them cannot be read.
+    /// [`StageError`] when the records or the journal cannot be read.
     pub fn read(output: &Path) -> Result<Self, StageError> {
         Self::of(&records::all(output)?, output)
     }
 
-    /// The domain that uses a file.
+    /// Name of the domain that uses the file at `path`.
     pub fn by(&self, path: &Path) -> Option<&str> {
         let path = real(path);
         self.0.iter().find(|(used, _)| *used == path).map(|(_, domain)| domain.as_str())
     }
 
-    /// Names of the files that lie in `output`.
+    /// Names of the used files that are in `output`.
     pub fn names(&self, output: &Path) -> Vec<String> {
         let output = real(output);
         let here = self.0.iter().filter(|(path, _)| path.parent() == Some(&output));
@@ -69,7 +69,7 @@ impl InUse {
     /// Refuses to replace a file that a domain uses.
     ///
     /// # Errors
-    /// [`StageError`] naming both.
+    /// [`StageError`] naming the file and the domain.
     pub fn refuse(&self, path: &Path, output: &Path) -> Result<(), StageError> {
         let Some(domain) = self.by(path) else { return Ok(()) };
         let text = format!("domain '{domain}' uses {} where it is", path.display());

@@ -1,4 +1,4 @@
-//! What the report of a run takes over of the run before it.
+//! Values that the report of a run copies from the previous run.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,7 +15,7 @@ use crate::{convert, state};
 /// Longest report of a conversion that is read, in bytes.
 pub(in crate::pipeline) const LARGEST_REPORT: u64 = 64 << 20;
 
-/// Codes of warnings that tell of the run that converted, and not of what it left.
+/// Codes of warnings about the converting run itself, not about its results.
 const PASSED: [WarningCode; 7] = [
     WarningCode::Hyper2kvmNotIsolated,
     WarningCode::Hyper2kvmUnsafePath,
@@ -26,7 +26,7 @@ const PASSED: [WarningCode; 7] = [
     WarningCode::WorkFolderLeft,
 ];
 
-/// What an earlier run made stands in the report as long as it is there.
+/// Copies results of an earlier run that still exist into the report.
 pub(in crate::pipeline) fn inherit(
     kept: &ReusableExport,
     ready: &ReadyRun,
@@ -41,23 +41,22 @@ pub(in crate::pipeline) fn inherit(
     report.export = Some(kept.taken.clone());
     let powered_off = kept.taken.state.as_ref().and_then(|state| state.powered_off);
     report.source = Some(SourceNow::of(ready.state.clone(), powered_off));
-    // The files that it made may outlast its disks.
+    // Files of the conversion may outlast its disks.
     report.conversion = kept.result.as_ref().and_then(|result| result.conversion.clone());
     if !matches!(kept.converted, PreviousConversion::Again(_)) {
         keep_conversion(kept, ledger);
     }
 }
 
-/// The warnings of the conversion that `earlier` tells of, as far as they hold while its disks are
-/// used: those of the result, and those of the conversion's own report, which outlives many
-/// results.
+/// Warnings of the conversion in `earlier` that are valid while its disks are used. They come from
+/// the result, and from the conversion's own report, which outlives many results.
 pub(in crate::pipeline) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     let path = earlier.output.join(convert::REPORT);
     let text = state::read_own(&path, LARGEST_REPORT).ok().flatten();
     let text = text.filter(|_| ours::has_converted(earlier));
     let report: Option<Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     let told = report.as_ref().and_then(|report| report["warnings"].as_array());
-    // hyper2kvm's own have no code.
+    // Warnings of hyper2kvm itself have no code.
     let told = told.into_iter().flatten().filter_map(|told| Warning::deserialize(told).ok());
     let holds =
         |warning: &Warning| warning.stage == Stage::Pipeline && !PASSED.contains(&warning.code);
@@ -70,8 +69,7 @@ pub(in crate::pipeline) fn warnings(earlier: &RunReport) -> Vec<Warning> {
     found
 }
 
-/// The conversion that an earlier run made stands in the report, if it is there or serves without
-/// its disks.
+/// Copies the conversion of an earlier run into the report, if its disks exist or are not needed.
 pub(in crate::pipeline) fn keep_conversion(kept: &ReusableExport, ledger: &mut StageRunner<'_>) {
     let (Some(earlier), report) = (&kept.result, &mut ledger.report) else { return };
     let there = |disks: &ConvertedDisks| disks.0.iter().all(|disk| disk.path.is_file());

@@ -1,19 +1,18 @@
-//! What a run makes on its target, noted in the output directory before each act, so that the next
-//! run can undo what a killed one left there.
+//! Journal of everything that a run creates on its target. Each step is recorded in the output
+//! directory before it is taken, so that the next run can undo the steps of a killed one.
 //!
 //! ```text
-//!   begin (locked) ─▶ step, step, … ─▶ end: the import is whole, or was undone
-//!                          └── killed: the file stays, unlocked; the next run takes it back
+//!   begin (locked) ─▶ step, step, … ─▶ end: the import is complete, or was undone
+//!                          └── killed: the file stays, unlocked; the next run undoes its steps
 //! ```
 //!
-//! Each line ends with a seal (`state::Key`), and the first one names the folder: only what a run
-//! of this user has written here, for this folder, is executed. Other journals protect the files
-//! that they name, and no more. A journal is undone by way of the URI that the command line
-//! names alone.
+//! Each line ends with a seal (`state::Key`), and the first line names the folder. A journal is
+//! executed only if a run of this user has written it here, for this folder. Other journals only
+//! protect the files that they name. A journal is undone only through the URI of the command line.
 //!
-//! The time of the file shows when its run was alive for the last time. A domain that somebody may
-//! have used since is not undone: it gets a record of its own, by which `hyperexport undo`
-//! removes it.
+//! The file's modification time is the last time at which its run was alive. A domain that may have
+//! been used since is not undone: the domain gets a record of its own, with which `hyperexport
+//! undo` removes it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,29 +29,29 @@ use crate::state;
 
 pub use super::journal_file::JournalFile;
 
-/// Steps that an error names.
+/// Largest number of steps that an error lists.
 const NAMED: usize = 5;
 
-/// Why a journal cannot be kept, or what it says cannot be undone.
+/// Why a journal cannot be written, or its steps cannot be undone.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The run that writes it is not dead.
+    /// The run that writes the journal is still alive.
     #[error("another run is working in {}", .0.display())]
     Busy(PathBuf),
-    /// The file system refused, or the file is broken.
+    /// The file system has reported an error, or the file is damaged.
     #[error("{act} {}", path.display())]
     File {
-        /// What was being done, as a gerund.
+        /// Failed operation, as a gerund.
         act: &'static str,
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// It is not read, or there is no key to seal it with.
+    /// The journal cannot be read safely, or no key exists to seal it.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// No run of this user has written it here.
+    /// The journal was not written by a run of this user for this folder.
     #[error(
         "{} has no seal of this user on this machine, or is of another folder: nothing of what it \
          names was removed ({})",
@@ -60,33 +59,33 @@ pub enum Error {
         .steps.join(", ")
     )]
     JournalUnproved {
-        /// The journal.
+        /// Path of the journal.
         path: PathBuf,
-        /// What it names.
+        /// The first steps of the journal, for the message.
         steps: Vec<String>,
     },
-    /// It is of a run by way of another libvirt than that of the command line.
+    /// The journal belongs to a run on another libvirt than that of the command line.
     #[error(
         "a killed run of {} left {what} on {there}; this run uses {here}",
         output.display()
     )]
     KilledRunElsewhere {
-        /// The output directory.
+        /// Path of the output directory.
         output: PathBuf,
-        /// What it left.
+        /// Objects that the killed run has left: its domain, or `volumes`.
         what: String,
-        /// The URI of the journal.
+        /// URI in the journal.
         there: String,
-        /// That of the command line.
+        /// URI of the command line.
         here: String,
     },
-    /// libvirt refused.
+    /// libvirt has reported an error.
     #[error("undoing what a killed run left")]
     Libvirt(#[from] libvirt::Error),
-    /// Not all could be undone.
+    /// Some steps could not be undone.
     #[error("undoing what a killed run left: not removed: {}", taken.left.join(", "))]
     Left {
-        /// What could, and what could not.
+        /// Steps that were undone, and those that were not.
         taken: Box<UndoReport>,
     },
 }
@@ -116,29 +115,29 @@ impl Hint for Error {
     }
 }
 
-/// What became of what a killed run left.
+/// Result of the recovery from a killed run.
 #[derive(Debug, Default)]
 pub struct JournalRecovery {
-    /// What was undone.
+    /// Steps that were undone.
     pub taken: UndoReport,
-    /// The domain that stays, since somebody may use it by now.
+    /// The domain that stays, since it may be in use by now.
     pub kept: Option<SurvivingDomain>,
 }
 
 /// A domain of a killed run that stays.
 #[derive(Debug)]
 pub struct SurvivingDomain {
-    /// The record of its run.
+    /// Record of the killed run.
     pub record: Record,
     /// Name of the domain.
     pub name: String,
-    /// What shows that it may be used, as a sentence.
+    /// Why the domain may be in use, as a sentence.
     pub why: String,
 }
 
-/// Undoes what a killed run in `output` left on the target, and returns that. A domain that
-/// somebody may use by now stays, and is recorded as one that its run defined. The caller has
-/// claimed the directory; the journal is locked until it is gone.
+/// Undoes the steps of a killed run in `output` on the target, and returns the result. A domain
+/// that may be in use stays, and is recorded as one that its run defined. The caller has locked the
+/// directory; the journal is locked until it is removed.
 ///
 /// # Errors
 /// [`Error`]; the journal stays, so that the next run tries again.
@@ -148,7 +147,7 @@ pub async fn recover(output: &Path, target: &ImportSettings) -> Result<JournalRe
     let mut recovered = JournalRecovery::default();
     if let Some(pending) = found.pending(output) {
         pending.check(output, &target.settings.uri)?;
-        // Only a target of the command line's is ever asked.
+        // Only a target of the command line is ever connected to.
         let connection = target.connections.open(&target.settings).await?;
         let back = connection.recover(&pending.steps, pending.alive_at).await?;
         if !back.taken.is_complete() {
@@ -185,11 +184,11 @@ impl SurvivingDomain {
     }
 }
 
-/// Undoes everything, as a person asks for it: also a domain that was used since, as long as it
-/// does not run. What cannot be undone is no error. The journal stays then.
+/// Undoes all steps on the user's request, even of a domain that was used since, unless it is
+/// running. Steps that cannot be undone are no error; the journal stays in that case.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error`] for a journal that is locked, unreadable or not sealed, and for errors of libvirt.
 pub async fn take_back(output: &Path, connections: &Connections) -> Result<UndoReport, Error> {
     let Some(found) = FoundJournal::locked(output)? else { return Ok(UndoReport::default()) };
     let taken = match found.pending(output) {
@@ -198,7 +197,7 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<UndoR
             let settings = settings(&pending.uri);
             connections.open(&settings).await?.take_back(&pending.steps).await?
         }
-        // Killed before its first line was whole: it had made nothing.
+        // The run was killed before its first line was complete: it had created nothing.
         None => UndoReport::default(),
     };
     if taken.is_complete() {
@@ -207,28 +206,28 @@ pub async fn take_back(output: &Path, connections: &Connections) -> Result<UndoR
     Ok(taken)
 }
 
-/// How the libvirt of a URI is asked.
+/// Connection settings for a URI, with defaults for all else.
 pub(in crate::pipeline) fn settings(uri: &str) -> libvirt::Settings {
     libvirt::Settings { uri: uri.to_owned(), ..libvirt::Settings::default() }
 }
 
-/// What a run has noted that was killed, or that could not take everything back.
+/// Journal of a run that was killed, or that could not undo all its steps.
 #[derive(Debug)]
 pub struct Pending {
-    /// By way of which libvirt.
+    /// URI of the libvirt on which the steps were taken.
     pub uri: String,
-    /// When the run was alive for the last time.
+    /// Last time at which the run was alive.
     pub alive_at: SystemTime,
-    /// The steps.
+    /// Steps of the run, in the order in which they were taken.
     pub steps: Vec<Undo>,
-    /// What the run had done before its import.
+    /// Report of the run before its import.
     pub(in crate::pipeline) report: Option<RunReport>,
-    /// Whether a run of this user has written all of it, for this folder.
+    /// Whether all lines were written by a run of this user, for this folder.
     pub(in crate::pipeline) is_proved: bool,
 }
 
 impl Pending {
-    /// Name of the domain, if the run came to define it.
+    /// Name of the domain, if the run had reached its definition.
     pub fn domain(&self) -> Option<String> {
         self.steps.iter().rev().find_map(|step| match step {
             Undo::Undefine { name, .. } => Some(name.clone()),
@@ -236,7 +235,7 @@ impl Pending {
         })
     }
 
-    /// Refuses to execute what no run of this user has written for this folder.
+    /// Refuses to execute a journal that was not written by a run of this user for this folder.
     ///
     /// # Errors
     /// [`Error::JournalUnproved`].
@@ -256,7 +255,7 @@ impl Pending {
         Err(Error::JournalUnproved { path: output.join(NAME), steps })
     }
 
-    /// Refuses, too, where the command line names another libvirt, at `uri`.
+    /// Also refuses if `uri`, that of the command line, is not the journal's.
     ///
     /// # Errors
     /// [`Error::JournalUnproved`], [`Error::KilledRunElsewhere`].
@@ -274,7 +273,7 @@ impl Pending {
         })
     }
 
-    /// What would be undone now, or kept. Changes nothing.
+    /// What [`recover`] would undo or keep now. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::check`]; [`Error::Libvirt`].
@@ -291,13 +290,13 @@ impl Pending {
     }
 }
 
-/// What a killed run had done before its import, if it noted that and can be read.
+/// Report of a killed run before its import, if the journal has one that can be read.
 pub fn report(output: &Path) -> Option<RunReport> {
     let report = pending(output).ok()??.report?;
     Some(in_its_place(report.moved_to(output), output))
 }
 
-/// What the journal in `output` says, if there is one. Changes nothing.
+/// Reads the journal in `output`, if one exists. Changes nothing.
 ///
 /// # Errors
 /// [`Error::Busy`], [`Error::File`], [`Error::State`].
@@ -325,7 +324,7 @@ mod tests {
         pending(output).expect("read").expect("there")
     }
 
-    /// The journal of a run that noted one step and was killed.
+    /// The journal of a run that recorded one step and was killed.
     fn killed(output: &Path) -> PathBuf {
         let journal = begin(output, "qemu:///system").expect("begun");
         journal.lines.append(&step("a")).expect("noted");
@@ -379,7 +378,7 @@ mod tests {
             assert!(error.hint().is_some_and(|hint| hint.contains("rm ")));
             error.to_string()
         };
-        // As an earlier version wrote it, and as anybody can.
+        // As an earlier version wrote the journal, and as anyone can.
         let bare: Vec<_> = lines.iter().map(|line| line.split('\t').next().unwrap_or("")).collect();
         let said = refused(format!("{}\n", bare.join("\n")));
         assert!(said.contains("storage pool 'a' started"), "{said}");

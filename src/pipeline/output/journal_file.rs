@@ -1,11 +1,11 @@
-//! The file of a journal: how a working run writes it, and how a later one reads it.
+//! The file of a journal: written by a working run, and read by a later run.
 //!
 //! ```text
 //!   {"uri":…,"place":…,"report":…} TAB SEAL     the head
 //!   {"step":…}                     TAB SEAL     a step, before it is taken
 //! ```
 //!
-//! Each seal is over its line and all before it, by the key of this user on this machine.
+//! Each seal covers its line and all lines before, with the key of this user on this machine.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -24,27 +24,28 @@ use crate::state::{self, Chain, Folder, How, Key, Locked};
 
 /// Name of the journal in the output directory.
 pub(in crate::pipeline) const NAME: &str = ".hyperexport-undo";
-/// Largest journal read, in bytes: the report of a run with a thousand disks has some two million.
+/// Largest journal that is read, in bytes: the report of a run with a thousand disks has about two
+/// million.
 const LARGEST: u64 = 64 << 20;
-/// What its seals are for.
+/// Purpose of the seals.
 const SEALS: &str = "journal";
-/// What stands between a line and its seal; JSON has none.
+/// Separator of a line and its seal; it does not occur in JSON.
 const BETWEEN: char = '\t';
-/// How often a run shows that it is alive.
+/// Interval of the updates that show that the run is alive.
 const PULSE: Duration = Duration::from_secs(2);
-/// The first line: whose steps follow.
+/// The first line of a journal.
 #[derive(Serialize, Deserialize)]
 struct Head {
     uri: String,
-    /// The output directory. An earlier version did not note it.
+    /// Output directory. An earlier version did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<FolderIdentity>,
-    /// What the run had done before. An earlier version did not note it.
+    /// Report of the run before its import. An earlier version did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     report: Option<Box<RunReport>>,
 }
 
-/// A folder: by its path without links, or by what stays when it is moved.
+/// Identity of a folder: its path with links resolved, and its id, which survives a move.
 #[derive(Serialize, Deserialize)]
 struct FolderIdentity {
     path: PathBuf,
@@ -56,13 +57,13 @@ impl FolderIdentity {
         Ok(Self { path: real(output), id: FileId::from(&output.metadata()?) })
     }
 
-    /// Whether the folder is this one: nobody has copied or moved its journal to another.
+    /// Whether `output` is this folder, so that the journal was not copied or moved to another one.
     fn is(&self, output: &Path) -> bool {
         Self::of(output).is_ok_and(|now| now.path == self.path || now.id == self.id)
     }
 }
 
-/// The journal of a working run.
+/// Journal of a working run.
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
@@ -70,7 +71,6 @@ pub struct JournalFile {
     pub(in crate::pipeline) lines: Arc<JournalLines>,
 }
 
-/// The side that writes lines.
 pub(in crate::pipeline) struct JournalLines {
     pub(in crate::pipeline) file: File,
     chain: Mutex<Chain>,
@@ -83,7 +83,7 @@ impl std::fmt::Debug for JournalLines {
 }
 
 impl JournalLines {
-    /// Adds a line with its seal, in one write that outlasts the process.
+    /// Appends a line with its seal, in one synced write.
     pub(in crate::pipeline) fn append(&self, line: &impl Serialize) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         let seal = self.chain.lock().unwrap_or_else(PoisonError::into_inner).seal(&text);
@@ -94,8 +94,8 @@ impl JournalLines {
 }
 
 impl JournalFile {
-    /// Begins one in `folder` for an import by way of `uri`, of a run that has done what `report`
-    /// tells. There must be none.
+    /// Begins a journal in `folder` for an import through `uri`; `report` is the report of the run
+    /// so far. No journal may exist yet.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::State`].
@@ -103,12 +103,12 @@ impl JournalFile {
         let (output, path) = (folder.path(), folder.path().join(NAME));
         let failed = |act, source| Error::File { act, path: path.clone(), source };
         let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
-        // It gets its name when it is locked and has its first line, so that nobody finds it free
-        // or empty. The prefix is that by which the next run finds what a killed one left.
+        // The file gets its name after it is locked and has its first line, so that no run finds it
+        // unlocked or empty. The next run finds leftovers of a killed one by the prefix.
         let unnamed = folder.create_temporary().map_err(|source| failed("creating", source))?;
         let file = unnamed.file().try_clone().map_err(|source| failed("creating", source))?;
         if let Err(error) = file.try_lock() {
-            // Where the file system knows no locks the claim on the directory has to do.
+            // On a file system without locks, the lock of the directory has to suffice.
             tracing::debug!(path = %path.display(), %error, "lock");
         }
         let lines = Arc::new(JournalLines { file, chain });
@@ -120,13 +120,14 @@ impl JournalFile {
         Ok(Self { path, folder: folder.clone(), lines })
     }
 
-    /// The side that notes steps.
+    /// The callback with which libvirt's steps are recorded.
     pub fn writer(&self) -> libvirt::Journal {
         let lines = self.lines.clone();
         libvirt::Journal::new(move |step| lines.append(step))
     }
 
-    /// Shows by the time of the file that the run is alive, until the pulse is dropped.
+    /// Updates the file's modification time to show that the run is alive, until the pulse is
+    /// dropped.
     ///
     /// # Errors
     /// [`Error::File`] when the system has no more file descriptors.
@@ -140,8 +141,8 @@ impl JournalFile {
         Ok(Pulse(tokio::spawn(async move {
             loop {
                 tokio::time::sleep(pause).await;
-                // Where that fails the run seems to have died earlier: what was written since
-                // counts as somebody else's, and stays.
+                // If the update fails, the run seems to have died earlier: later changes count as
+                // somebody else's, and stay.
                 if let Err(error) = file.set_modified(SystemTime::now()) {
                     tracing::debug!(%error, "showing that the run is alive");
                 }
@@ -149,7 +150,7 @@ impl JournalFile {
         })))
     }
 
-    /// Ends it: there is nothing that a later run would have to undo.
+    /// Removes the journal: a later run has nothing to undo.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -159,7 +160,7 @@ impl JournalFile {
     }
 }
 
-/// The life sign of a run.
+/// Periodic sign of life of a run; dropping it stops the updates.
 #[derive(Debug)]
 pub struct Pulse(JoinHandle<()>);
 
@@ -169,7 +170,7 @@ impl Drop for Pulse {
     }
 }
 
-/// A journal that is there and that no run writes: it is locked.
+/// A journal that no run is writing, locked.
 pub(in crate::pipeline) struct FoundJournal {
     file: File,
     folder: Folder,
@@ -180,7 +181,7 @@ pub(in crate::pipeline) struct FoundJournal {
 }
 
 impl FoundJournal {
-    /// The journal in `output`, if there is one.
+    /// Locks and reads the journal in `output`, if one exists.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::File`], [`Error::State`].
@@ -202,13 +203,13 @@ impl FoundJournal {
         Ok(Some(Self { file, folder, path, head, steps, is_sealed }))
     }
 
-    /// What it says; nothing where its run was killed before it had begun.
+    /// Contents of the journal; `None` if its run was killed before the first line was complete.
     pub(in crate::pipeline) fn pending(&self, output: &Path) -> Option<Pending> {
         let head = self.head.as_ref()?;
         let modified = self.file.metadata().and_then(|found| found.modified());
         Some(Pending {
             uri: head.uri.clone(),
-            // In doubt whatever was written is not the run's.
+            // If the time is unknown, all changes count as somebody else's.
             alive_at: modified.unwrap_or(SystemTime::UNIX_EPOCH),
             steps: self.steps.clone(),
             report: head.report.as_deref().cloned(),
@@ -216,7 +217,7 @@ impl FoundJournal {
         })
     }
 
-    /// Ends what there was to undo.
+    /// Removes the journal after its steps were undone.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -226,11 +227,10 @@ impl FoundJournal {
     }
 }
 
-/// Head and steps of a journal, and whether every line has the seal of `key`.
+/// Parses head and steps of a journal, and checks whether every line has the seal of `key`.
 fn parse(text: &[u8], key: Option<&Key>) -> io::Result<(Option<Head>, Vec<Undo>, bool)> {
     let text = String::from_utf8_lossy(text);
-    // What follows the last line break was cut off by the kill: what it was to announce was not
-    // begun.
+    // The part after the last line break was cut off by the kill: its step was not taken.
     let lines: Vec<_> =
         text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
     let mut chain = key.map(|key| Chain::new(key, SEALS));
@@ -239,7 +239,7 @@ fn parse(text: &[u8], key: Option<&Key>) -> io::Result<(Option<Head>, Vec<Undo>,
         let (json, seal) = line.split_once(BETWEEN).unwrap_or((line, ""));
         is_sealed &= chain.as_mut().is_some_and(|chain| chain.holds(json.as_bytes(), seal));
         if index == 0 {
-            // Of an earlier version, cut off by a kill, which had made nothing.
+            // A head of an earlier version, cut off by a kill: the run had created nothing.
             let Ok(read) = serde_json::from_str(json) else { break };
             head = Some(read);
         } else {

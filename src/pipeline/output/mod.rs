@@ -24,5 +24,5 @@ pub(super) mod stored;
 pub(super) mod summary;
 pub(super) mod unfit;
 
-/// The ways out where an export cannot be reused.
+/// Hint if an export cannot be reused.
 pub(in crate::pipeline) const BOTH_WAYS: &str = "pass --fresh, which exports again and replaces the old export once the new one is complete; or use another --output";

@@ -1,5 +1,5 @@
-//! Which files of an output directory are ours, beside its disks. A name proves nothing: the user
-//! may keep a `report.json` or a `domain.xml` of their own there.
+//! Decides which files of an output directory belong to hyperexport, besides the disks. A name
+//! proves nothing: the user may have their own `report.json` or `domain.xml` there.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use super::result_file::read_result;
 use crate::convert;
 use crate::model::Stage;
 
-/// Names of the files in `output` that a conversion or the end of a run made. The XML of a domain
-/// is no part of that.
+/// Names of the files in `output` that a conversion or the end of a run has written. The XML of a
+/// domain is not included.
 pub(in crate::pipeline) fn names(output: &Path, result: Option<&RunReport>) -> Vec<String> {
     let converted = result.is_some_and(has_converted);
     let is_log = |name: &&str| converted || convert::is_log(&output.join(name));
@@ -28,7 +28,7 @@ pub(in crate::pipeline) fn names(output: &Path, result: Option<&RunReport>) -> V
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The name of the domain's XML, if a run of this folder defined one.
+/// Name of the domain's XML, if a run of this directory has defined a domain.
 pub(in crate::pipeline) fn domain_xml(
     result: Option<&RunReport>,
     records: &[Record],
@@ -37,17 +37,17 @@ pub(in crate::pipeline) fn domain_xml(
     (defined || !records.is_empty()).then(|| DOMAIN_XML.to_owned())
 }
 
-/// Whether a run made the conversion that a result reports: `define` reports converted disks that
-/// another program may have made.
+/// Whether a run made the conversion that its result reports: `define` also reports disks that
+/// another program may have converted.
 pub(in crate::pipeline) fn has_converted(result: &RunReport) -> bool {
-    // Earlier versions recorded the converter alone.
+    // Earlier versions recorded only the converter.
     result.conversion.is_some() || result.converted.is_some() && result.converter.is_some()
 }
 
-/// Refuses the first file of a name in `needed` that is not in `ours`.
+/// Refuses to overwrite a file named in `needed` that is not in `ours`.
 ///
 /// # Errors
-/// [`StageError`] naming it.
+/// [`StageError`] naming the first such file.
 pub(in crate::pipeline) fn refuse_others(
     output: &Path,
     needed: &[String],
@@ -60,11 +60,11 @@ pub(in crate::pipeline) fn refuse_others(
     Err(StageError::because(Stage::Preflight, text, hint).coded("file-in-the-way"))
 }
 
-/// Refuses the first file of a name in `needed` that no run into `output` has made, dead ones
+/// Refuses to overwrite a file named in `needed` that no run into `output` has written, killed runs
 /// included.
 ///
 /// # Errors
-/// [`StageError`] naming it.
+/// [`StageError`] naming the first such file.
 pub(in crate::pipeline) fn refuse_strangers(
     output: &Path,
     needed: &[&str],
@@ -101,7 +101,7 @@ mod tests {
         fs::write(output.join("result.json"), text).expect("written");
         assert!(names(output, None).is_empty());
         assert_eq!(names(output, Some(&result)), ["result.json"]);
-        // As `define` reports what another converter has made.
+        // As `define` reports the disks of another converter.
         result.converted = Some(ConvertedDisks(Vec::new()));
         assert_eq!(names(output, Some(&result)), ["result.json"]);
         result.converter = Some("native".to_owned());

@@ -1,20 +1,23 @@
-//! One run owns its output directory.
+//! Locks the output directory for one run.
 //!
-//! The file `.hyperexport-run` stands in the directory while a run works there: locked, so that a
-//! second run is refused, and naming the files that the run is about to make, so that the next run
-//! can remove what a killed one left, and the disks that are whole, so that it need not fetch them
-//! again. It also names the VM that the run switches off, which the next run powers on where a
-//! killed one has left it off, and what is about to be done to the source after a success. It goes
-//! when the run ends, well or not, unless that VM could not be powered on. It only ever grows, line
-//! by line: a run that is killed while it writes leaves a torn last line, which is passed over.
-//! What is to replace files of an earlier run is made beside them (`beside`); anyone who claims the
-//! directory finishes that first.
+//! While a run works in the directory, the file `.hyperexport-run` exists there. The file is
+//! locked, so that a second run is rejected. Its lines record:
+//!
+//! - the files that the run will write: the next run removes those that a killed one has left,
+//! - the complete disks: the next run does not download them again,
+//! - the VM that the run powers off: after a kill, the next run powers it on,
+//! - the changes to the source after a success.
+//!
+//! The file is removed when the run ends, successful or not, unless that VM could not be powered
+//! on. The file only grows, line by line: a run that is killed during a write leaves an incomplete
+//! last line, which is ignored. Files that replace those of an earlier run are staged
+//! (`staged_files`). The next run that locks the directory completes the replacement.
 //!
 //! ```text
-//!   preflight (nothing on disk)  ->  claim  ->  export, manifest, …  ->  release
+//!   preflight (nothing on disk)  ->  lock  ->  export, manifest, …  ->  release
 //!                                      |                 |
-//!                     another run's lock: refused        +-- killed: the file stays, unlocked;
-//!                     an unlocked file: a dead run           the next claim removes its leftovers
+//!                     another run's lock: rejected       +-- killed: the file stays, unlocked;
+//!                     an unlocked file: a dead run           the next run removes its leftovers
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -31,34 +34,34 @@ use crate::exporter::{FinishedDisk, Note};
 use crate::model::{Hint, PoweredOff, SourceStep, Stage, Warning, WarningCode};
 use crate::state::{self, Folder, How, Locked, TEMPORARY_PREFIX, WORK_PREFIX};
 
-/// Name of the file that marks a working run.
+/// Name of the lock file, which records the work of a run.
 const MARKER: &str = ".hyperexport-run";
-/// Longest marker read, in bytes.
+/// Largest lock file that is read, in bytes.
 const LONGEST_MARKER: u64 = 1 << 20;
 
-/// Why an output directory cannot be claimed.
+/// Why an output directory cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Another run works there.
+    /// Another run is working in the directory.
     #[error("another run is working in {}", .0.display())]
     Busy(PathBuf),
-    /// Somebody else could replace what is made there.
+    /// Other users could replace files in the directory.
     #[error("{} is not a safe output directory: {why}", path.display())]
     SharedOutput {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// Who could.
+        /// Who could replace files there, and how.
         why: String,
     },
-    /// The marker there is not read.
+    /// The lock file cannot be read safely.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// The file system refused.
+    /// The file system has reported an error.
     #[error("locking {}", path.display())]
     Io {
-        /// The directory or file.
+        /// Path of the directory or file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
@@ -78,9 +81,9 @@ impl Hint for Error {
     }
 }
 
-/// Whether nobody but root and this user can write to `directory`, or to where it is made. Root
-/// refuses another one: anyone who can replace a file there could have root overwrite any file.
-/// Another user is told.
+/// Checks whether only root and this user can write to `directory`, or to the folder in which it
+/// will be created. For root, a shared directory is an error: anyone who can replace a file there
+/// could make root overwrite any file. For another user it is a warning.
 ///
 /// # Errors
 /// [`Error::SharedOutput`]; [`Error::State`] when its file system does not answer.
@@ -89,7 +92,8 @@ pub(in crate::pipeline) fn check_folder(directory: &Path) -> Result<Option<Warni
     let shared = state::in_time(directory, move || {
         Ok(match wanted.ancestors().find(|path| path.exists()) {
             Some(there) if there == wanted => state::distrust_folder(there),
-            // It is made with nobody's right to write but ours: what counts is who can replace it.
+            // The directory will be created writable only by its owner: what counts is who can
+            // replace it.
             Some(above) => state::distrust(above),
             None => None,
         })
@@ -103,26 +107,26 @@ pub(in crate::pipeline) fn check_folder(directory: &Path) -> Result<Option<Warni
     Ok(Some(Warning::new(Stage::Preflight, WarningCode::OutputShared, text)))
 }
 
-/// A line of the marker.
+/// A line of the lock file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct MarkerLine {
-    /// Names of files in the directory, never paths. Those of all lines count.
+    /// Names of files in the directory, never paths. The names of all lines count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     makes: Vec<String>,
-    /// What is exported, in which state of it. Disks of the lines before belong to another one.
+    /// Key of the export (`held::key`). Disks of earlier lines belong to another export.
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    /// Disks that are whole.
+    /// Disks that are complete.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     whole: Vec<FinishedDisk>,
-    /// A snapshot that is about to be taken of the VM.
+    /// Name of a snapshot of the VM that is about to be taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<String>,
-    /// A VM that is about to be switched off for its export, or that was.
+    /// A VM that is about to be powered off for its export, or that was.
     #[serde(skip_serializing_if = "Option::is_none")]
     switched_off: Option<SwitchedOff>,
-    /// The VM of the lines before is on again.
+    /// The VM of the earlier lines is powered on again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     switched_on: bool,
     /// A step of `--source-after` that is about to be done.
@@ -130,32 +134,32 @@ struct MarkerLine {
     follows: Option<NotedStep>,
 }
 
-/// A step that is done to a source VM after its migration.
+/// A change to a source VM after its migration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotedStep {
-    /// Which VM of which server, as `held::identity` writes it.
+    /// Identity of the VM, as `held::identity` writes it.
     pub vm: String,
-    /// The step.
+    /// The change.
     #[serde(flatten)]
     pub step: SourceStep,
 }
 
-/// A VM that a run switches off, and that is to come back.
+/// A VM that a run powers off and that is to be powered on again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwitchedOff {
-    /// Which VM of which server, as `held::identity` writes it.
+    /// Identity of the VM, as `held::identity` writes it.
     pub vm: String,
-    /// The source's id of it.
+    /// The source's id of the VM, such as a moref; empty in lock files of earlier versions.
     #[serde(default)]
     pub id: String,
-    /// Its name, for messages.
+    /// Name of the VM, for messages.
     pub name: String,
-    /// How it was switched off; `None` until it was seen to be off.
+    /// How the VM was powered off; `None` until it is known to be off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub how: Option<PoweredOff>,
 }
 
-/// What the marker says.
+/// Contents of the lock file.
 #[derive(Debug, Default)]
 struct Marker {
     makes: Vec<String>,
@@ -166,36 +170,35 @@ struct Marker {
     followed: Vec<NotedStep>,
 }
 
-/// A claimed output directory.
+/// A locked output directory.
 #[derive(Debug)]
 pub struct OutputDir {
     directory: PathBuf,
-    /// The directory itself, whatever has its name by now.
+    /// The directory by its descriptor, independent of its path.
     folder: Folder,
     file: Arc<File>,
     made_directory: bool,
-    /// What a dead run was about to make and had made, found and not yet dealt with.
+    /// Records of a dead run that were not handled yet.
     dead: Marker,
-    /// Whether there was anything of a dead run.
+    /// Whether a dead run was found.
     after_kill: bool,
-    /// The VM that this run or a dead one has switched off and nobody has powered on yet.
+    /// VM that this run or a dead one has powered off and that was not powered on again.
     switched_off: Mutex<Option<SwitchedOff>>,
-    /// Whether the marker stays for the next run, which powers that VM on.
+    /// Whether the lock file stays for the next run, which powers that VM on.
     pub stays: bool,
 }
 
 impl OutputDir {
-    /// Claims `directory`, and makes it if need be.
+    /// Locks `directory`, and creates it if necessary.
     ///
-    /// # Errors
-    /// [`Error::Busy`] when another run works there; [`Error::SharedOutput`]; [`Error::State`];
-    /// [`Error::Io`] when the file system refuses.
+    /// [`Error::Busy`] when another run is working there; [`Error::SharedOutput`];
+    /// [`Error::State`]; [`Error::Io`] when the file system reports an error.
     pub fn take(directory: &Path) -> Result<Self, Error> {
         let io = |source| Error::Io { path: directory.to_owned(), source };
         check_folder(directory)?;
         let made_directory = !directory.exists();
         make_private_folder(directory).map_err(io)?;
-        // Once more: a folder of that name may have come between.
+        // Checked again: another folder of that name may have been created in between.
         check_folder(directory)?;
         let path = directory.join(MARKER);
         let folder = Folder::open(directory)?;
@@ -214,19 +217,19 @@ impl OutputDir {
         Ok(Self { directory, folder, file, made_directory, dead, after_kill, switched_off, stays })
     }
 
-    /// Finishes what a run that was killed left half done of a replacement, and keeps the marker.
+    /// Completes a replacement that a killed run has left unfinished; the lock file stays.
     ///
     /// # Errors
-    /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
+    /// [`Error::Busy`] when that run is alive; [`Error::Io`] when the file system reports an error.
     pub fn settle(directory: &Path) -> Result<(), Error> {
         if staged_files::is_unsettled(directory) { Self::take(directory).map(drop) } else { Ok(()) }
     }
 
-    /// Lets QEMU's user pass through to `folder`, that of a storage pool, where the directory is
-    /// one that this run made and `folder` lies in it.
+    /// Allows QEMU's user to traverse the output directory to `folder`, the directory of a storage
+    /// pool. Does nothing unless this run created the output directory and `folder` is in it.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file system refuses.
+    /// [`Error::Io`] when the file system reports an error.
     pub fn leads_to(&self, folder: &Path) -> Result<(), Error> {
         let failed = |source| Error::Io { path: self.directory.clone(), source };
         let folder = std::path::absolute(folder).map_err(failed)?;
@@ -242,25 +245,25 @@ impl OutputDir {
         &self.folder
     }
 
-    /// Whether a run died here.
+    /// Whether an earlier run was killed in this directory.
     pub fn is_of_dead_run(&self) -> bool {
         self.after_kill
     }
 
-    /// The disks that a dead run left whole, if it exported what `key` stands for.
+    /// Complete disks that a dead run has left, if the key of its export is `key`.
     pub fn whole_disks(&self, key: &str) -> Vec<FinishedDisk> {
         if self.dead.key == key { self.dead.whole.clone() } else { Vec::new() }
     }
 
-    /// Names of the files that a dead run in `directory` was about to make. Changes nothing.
+    /// Names of the files that a dead run in `directory` was about to write. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Busy`] when that run is not dead; [`Error::Io`] when the file system refuses.
+    /// [`Error::Busy`] when that run is alive; [`Error::Io`] when the file system reports an error.
     pub fn leftovers(directory: &Path) -> Result<Vec<String>, Error> {
         Ok(Self::look(directory)?.makes)
     }
 
-    /// The VM that a dead run in `directory` has left switched off. Changes nothing.
+    /// The VM that a dead run in `directory` has left powered off. Changes nothing.
     ///
     /// # Errors
     /// As [`Self::leftovers`].
@@ -278,7 +281,7 @@ impl OutputDir {
         }
     }
 
-    /// Removes what a dead run left, but for the files named in `keep`.
+    /// Removes the leftovers of a dead run, except the files named in `keep`.
     ///
     /// # Errors
     /// [`Error::Io`] naming the file that could not be removed.
@@ -294,7 +297,7 @@ impl OutputDir {
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
             if name.to_string_lossy().starts_with(WORK_PREFIX) {
-                // One whose own lock is held is that of a run which lives.
+                // A work folder that is locked belongs to a living run and stays.
                 convert::remove_dead_work(&path).map_err(|source| Error::Io { path, source })?;
             } else if name.to_string_lossy().starts_with(TEMPORARY_PREFIX) {
                 remove_if_there(&path)?;
@@ -303,18 +306,19 @@ impl OutputDir {
         Ok(())
     }
 
-    /// Notes, durably, that this run is about to make files of these names.
+    /// Records, durably, that this run is about to write files of these names.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn will_make(&self, names: Vec<String>) -> Result<(), Error> {
         self.note(&MarkerLine { makes: names, ..MarkerLine::default() })
     }
 
-    /// Notes, durably, that what `key` stands for is exported now, and which disks of it are whole.
+    /// Records, durably, that the export with this `key` has started, and which of its disks are
+    /// complete.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn exports(&self, key: &str, whole: Vec<FinishedDisk>) -> Result<(), Error> {
         self.note(&MarkerLine { key: Some(key.to_owned()), whole, ..MarkerLine::default() })
     }
@@ -324,15 +328,15 @@ impl OutputDir {
         self.dead.snapshots.clone()
     }
 
-    /// Notes, durably, that a snapshot of this name is about to be taken.
+    /// Records, durably, that a snapshot of this name is about to be taken.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn will_snapshot(&self, name: &str) -> Result<(), Error> {
         self.note(&MarkerLine { snapshot: Some(name.to_owned()), ..MarkerLine::default() })
     }
 
-    /// The VM that this run or a dead one has switched off, and that is not on again.
+    /// The VM that this run or a dead one has powered off and that is still off.
     pub fn switched_off(&self) -> Option<SwitchedOff> {
         self.owed().clone()
     }
@@ -341,41 +345,41 @@ impl OutputDir {
         self.switched_off.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes, durably, that a VM is about to be switched off, or how that was done.
+    /// Records, durably, that a VM is about to be powered off, or how that was done.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn switches_off(&self, vm: SwitchedOff) -> Result<(), Error> {
         self.note(&MarkerLine { switched_off: Some(vm.clone()), ..MarkerLine::default() })?;
         *self.owed() = Some(vm);
         Ok(())
     }
 
-    /// Steps that a dead run has done to the VM, or was about to do.
+    /// Changes that a dead run has made to the VM, or was about to make.
     pub fn followed(&self, vm: &str) -> Vec<SourceStep> {
         let of_vm = self.dead.followed.iter().filter(|noted| noted.vm == vm);
         of_vm.map(|noted| noted.step.clone()).collect()
     }
 
-    /// Notes, durably, that a step is about to be done to the source.
+    /// Records, durably, that a change to the source is about to be made.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn follows(&self, step: NotedStep) -> Result<(), Error> {
         self.note(&MarkerLine { follows: Some(step), ..MarkerLine::default() })
     }
 
-    /// Notes that the VM is on again.
+    /// Records, durably, that the VM is powered on again.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be written.
+    /// [`Error::Io`] when the lock file cannot be written.
     pub fn switched_on(&self) -> Result<(), Error> {
         *self.owed() = None;
         self.note(&MarkerLine { switched_on: true, ..MarkerLine::default() })
     }
 
-    /// Notes, durably, that one more disk is complete: on a thread of its own, since other disks
-    /// arrive meanwhile. An error is that of writing the marker.
+    /// Records, durably, that one more disk is complete: on a separate thread, since other disks
+    /// are downloaded at the same time. The error is that of writing the lock file.
     pub fn has(&self, disk: &FinishedDisk) -> Note {
         let line = MarkerLine { whole: vec![disk.clone()], ..MarkerLine::default() };
         let file = Arc::clone(&self.file);
@@ -390,20 +394,21 @@ impl OutputDir {
         append(&self.file, line).map_err(|source| Error::Io { path: path(), source })
     }
 
-    /// Ends a claim that was taken only to clean up: the marker of a dead run stays for the next
-    /// one.
+    /// Unlocks a directory that was locked only for a cleanup: the lock file of a dead run stays
+    /// for the next run.
     ///
     /// # Errors
-    /// [`Error::Io`] when an empty marker cannot be removed.
+    /// [`Error::Io`] when an empty lock file cannot be removed.
     pub fn give_back(self) -> Result<(), Error> {
         let is_empty = self.file.metadata().is_ok_and(|found| found.len() == 0);
         if is_empty { self.release() } else { Ok(()) }
     }
 
-    /// Ends the claim: the marker goes, and with it a directory that this run made and left empty.
+    /// Unlocks the directory: removes the lock file, and the directory if this run created it and
+    /// it is empty.
     ///
     /// # Errors
-    /// [`Error::Io`] when the marker cannot be removed.
+    /// [`Error::Io`] when the lock file cannot be removed.
     pub fn release(self) -> Result<(), Error> {
         let failed = |source| Error::Io { path: self.directory.join(MARKER), source };
         self.folder.remove(MARKER).map_err(failed)?;
@@ -416,7 +421,8 @@ impl OutputDir {
     }
 }
 
-/// Adds a line in one write. It begins on a line of its own whatever a dead run left.
+/// Appends a line in one write. It starts with a line break, after any incomplete line of a dead
+/// run.
 fn append(mut file: &File, line: &MarkerLine) -> io::Result<()> {
     let mut text = b"\n".to_vec();
     serde_json::to_writer(&mut text, line)?;
@@ -424,8 +430,8 @@ fn append(mut file: &File, line: &MarkerLine) -> io::Result<()> {
     file.sync_all()
 }
 
-/// An empty marker is that of a run that died before it made anything. A broken line is one that
-/// a run died writing: what it was to say has not begun.
+/// Reads the lock file. An empty file belongs to a run that died before it wrote anything. A broken
+/// line was being written when its run died: its work was not started.
 fn read_marker(file: &File, path: &Path) -> Result<Marker, state::Error> {
     let text = state::read_from(file, path, LONGEST_MARKER)?;
     let mut marker = Marker::default();
@@ -447,7 +453,7 @@ fn read_marker(file: &File, path: &Path) -> Result<Marker, state::Error> {
     Ok(marker)
 }
 
-/// Whether a name from the marker names a file of this very directory.
+/// Whether a name in the lock file is a file name, not a path.
 fn is_plain_name(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|last| last == name)
 }
@@ -481,7 +487,7 @@ mod tests {
         let dead = OutputDir::take(directory.path()).expect("free");
         dead.will_make(vec!["disk-0.vmdk".into(), "disk-1.vmdk".into(), "../user".into()])
             .expect("noted");
-        drop(dead); // as a kill does: the lock goes, the marker stays
+        drop(dead); // as a kill does: the lock is gone, the lock file stays
         for name in ["disk-0.vmdk", "disk-1.vmdk.part", "notes.txt"] {
             fs::write(path(name), name).expect("write");
         }

@@ -1,20 +1,20 @@
-//! What an earlier run left in the output directory, and what of it serves the run that is asked
-//! for.
+//! Finds the results of an earlier run in the output directory, and decides which of them the
+//! current run reuses.
 //!
-//! | found there | what follows |
+//! | found in the directory | consequence |
 //! |---|---|
-//! | nothing of ours | a new export |
-//! | the export of another VM | refused |
-//! | an export, and `--fresh` | a new one beside it, which takes its place when it is complete |
-//! | an export of the VM in another state | refused, with `--fresh` and another folder named |
-//! | an export of the VM as it is now | reused if every sum holds; what is missing is done |
-//! | an export that other flags described (`--nic`, `--firmware`, `--new-mac`) | refused likewise |
-//! | an export whose manifest has no sums, or whose files are gone | refused likewise |
-//! | an export of a snapshot | reused with a warning; refused for a start or a proof |
-//! | the marker of a killed run and a manifest | as any other export |
-//! | the marker of a killed run alone | its leftovers go, a new export |
-//! | copies that the domain of this folder can do without were deleted | the domain is kept |
-//! | a file of a name that we need, of nobody we know | refused |
+//! | no file of hyperexport | new export |
+//! | export of another VM | rejected |
+//! | export, and `--fresh` | new staged export, which replaces the old one when complete |
+//! | export of the VM in another state | rejected, with a hint to `--fresh` and another folder |
+//! | export of the VM in its current state | reused if every checksum matches; rest is made |
+//! | export made with other flags (`--nic`, `--firmware`, `--new-mac`) | rejected likewise |
+//! | export whose manifest has no checksums, or whose files are gone | rejected likewise |
+//! | export of a snapshot | reused with a warning; rejected for a start or a proof |
+//! | lock file of a killed run, and a manifest | as any other export |
+//! | lock file of a killed run alone | its leftovers are removed, new export |
+//! | copies that the domain of this folder does not need were deleted | domain is kept |
+//! | file with a needed name, of unknown origin | rejected |
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ use crate::model::{ExportedVm, Stage, Warning, WarningCode};
 use crate::progress::Control;
 
 impl PreviousRun {
-    /// Names of the files in the output directory that must stay.
+    /// Names of the files in the output directory that must not be removed.
     pub fn kept_names(&self) -> Vec<String> {
         match self {
             Self::Nothing => Vec::new(),
@@ -45,18 +45,18 @@ impl PreviousRun {
 }
 
 impl ReusableExport {
-    /// Reads every disk and the firmware's variables again and compares their sums; disks that a
-    /// domain uses are its own. The converted disks are read beside the exported ones, unless the
-    /// run keeps a domain that was made of them.
+    /// Reads every disk and the firmware's variables again and compares their checksums; disks that
+    /// a domain uses are skipped. The converted disks are read in parallel, unless the run keeps a
+    /// domain that was made of them.
     ///
     /// # Errors
-    /// [`StageError`] naming the file that is no longer what was exported, or converted.
+    /// [`StageError`] naming the file that has changed since its export or conversion.
     pub async fn check_sums(
         &self,
         keeps_domain: bool,
         control: Control<'_>,
     ) -> Result<(), StageError> {
-        // One that fails ends the other.
+        // A failure on one side stops the other.
         let stop = control.cancel.child_token();
         let _guard = stop.clone().drop_guard();
         let control = Control { cancel: &stop, ..control };
@@ -89,7 +89,7 @@ impl ReusableExport {
         file_sums::check(&nvram.path, nvram.sha256, Stage::Export, control).await
     }
 
-    /// Its manifest as it stands there, or as it would.
+    /// The manifest of the export as it was written, or as it would be.
     pub fn described(&self) -> Manifest {
         let written = self.manifest.clone();
         written.unwrap_or_else(|| {
@@ -101,7 +101,7 @@ impl ReusableExport {
         })
     }
 
-    /// The export as the stage that made it handed it on.
+    /// The export as the result of the export stage.
     pub fn exported(&self) -> ExportedVm {
         ExportedVm {
             vm: self.taken.vm.clone(),
@@ -115,28 +115,28 @@ impl ReusableExport {
     }
 }
 
-/// Looks at an output directory. Changes nothing.
+/// Inspects an output directory. Changes nothing.
 ///
 /// # Errors
-/// [`StageError`] when something is in the way.
+/// [`StageError`] when an earlier export or a file prevents the run.
 pub fn look(ask: &ReuseRequest<'_>) -> Result<PreviousRun, StageError> {
     let leftovers = OutputDir::leftovers(ask.output).at(Stage::Preflight)?;
     let mut result = read_result(&ask.output.join(report::FILE_NAME))?;
     if result.is_none() && !leftovers.is_empty() {
-        // A run that was killed after it defined a domain has recorded what its result would tell,
-        // and one that was killed while it did has noted it.
+        // A run that was killed after it defined a domain has left a record instead of a result. A
+        // run that was killed during the definition has left a journal.
         let recorded = ask.records.first().map(|record| record.report.clone());
         result = recorded.or_else(|| journal::report(ask.output));
     }
     OutputFiles { ask, result, leftovers, in_use: InUse::of(ask.records, ask.output)? }.judge()
 }
 
-/// What lies in an output directory.
+/// Contents of an output directory.
 struct OutputFiles<'a> {
     ask: &'a ReuseRequest<'a>,
-    /// The result of the last run; none when it was killed before its end.
+    /// Result of the last run; `None` if that run was killed before its end.
     result: Option<RunReport>,
-    /// What a killed run was about to make.
+    /// Names of the files that a killed run was about to write.
     leftovers: Vec<String>,
     in_use: InUse,
 }
@@ -201,7 +201,7 @@ impl OutputFiles<'_> {
         )))
     }
 
-    /// The manifest, if a run of ours wrote it. `--fresh` needs none that can be read.
+    /// The manifest, if a run of hyperexport wrote it. With `--fresh`, it need not be readable.
     fn manifest(&self) -> Result<Option<Manifest>, StageError> {
         if !self.has_manifest() {
             return Ok(None);
@@ -231,8 +231,8 @@ impl OutputFiles<'_> {
         Err(stopped.coded("other-vm"))
     }
 
-    /// A folder without an export that could serve: with nothing but a result, with what a killed
-    /// run left half made, or with a manifest that cannot be read.
+    /// A directory without a reusable export: with only a result, with the leftovers of a killed
+    /// run, or with an unreadable manifest.
     fn without_export(self) -> Result<PreviousRun, StageError> {
         let output = self.ask.output;
         let mut names = ours::names(output, self.result.as_ref());
@@ -248,7 +248,7 @@ impl OutputFiles<'_> {
         self.replaced(names)
     }
 
-    /// Refuses a file of a name that the run needs, which nobody of us made.
+    /// Refuses to overwrite a file that the run needs and that hyperexport did not write.
     fn refuse_others(&self, names: &[String]) -> Result<(), StageError> {
         let output = self.ask.output;
         let domain = ours::domain_xml(self.result.as_ref(), self.ask.records);
@@ -267,10 +267,10 @@ fn incomplete(text: String) -> StageError {
     StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-incomplete")
 }
 
-/// How an export stands to the VM, and its files to the domains.
+/// Relation of an export to its VM, and of its files to domains.
 struct ReuseState {
     fit: Fit,
-    /// Whether the exported disks are gone, and the converted ones serve.
+    /// Whether the exported disks are gone and the converted ones suffice.
     gone: bool,
     in_use: InUse,
 }
@@ -302,7 +302,7 @@ impl ReusableExport {
         }
     }
 
-    /// With what a person should know before it is reused.
+    /// Adds warnings about the reuse.
     fn warned(mut self, ask: &ReuseRequest<'_>) -> Self {
         let name = &ask.vm.name;
         let mut warn = |code: WarningCode, text: String| {

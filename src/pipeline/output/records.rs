@@ -1,5 +1,5 @@
-//! The records of the runs that defined a domain: one each, never overwritten by a later run, so
-//! that each can be undone.
+//! Records of the runs that defined a domain: one file for each run, never overwritten by a later
+//! run, so that each run can be undone.
 //!
 //! ```text
 //!   result.json            the newest run, whatever it did
@@ -18,20 +18,20 @@ use super::save::save;
 use crate::libvirt::DefinedDomain;
 use crate::state::{self, Key, is_folder};
 
-/// What the seals of records are for.
+/// Purpose of the seals.
 const SEALS: &str = "record";
 
-/// The seal of the way back of a domain that this very run has defined: what `undo` finds with it
-/// was written by a run of this user on this machine.
+/// Seals the undo steps of a domain that this run has defined. The seal proves to `undo` that a run
+/// of this user on this machine wrote them.
 ///
 /// # Errors
-/// [`state::Error`] where there is no key.
+/// [`state::Error`] when the key cannot be read or created.
 pub(in crate::pipeline) fn seal(domain: &DefinedDomain) -> Result<Option<String>, state::Error> {
     let key = Key::get()?;
     Ok(sealed(domain).map(|bytes| key.seal(SEALS, &bytes)))
 }
 
-/// Whether the way back of a domain has our seal. Without a key it has none.
+/// Whether the undo steps of a domain have the seal of this user. False if there is no key.
 pub(in crate::pipeline) fn is_sealed(domain: &DefinedDomain) -> bool {
     let (seal, key) = (domain.seal.as_ref(), Key::existing().ok().flatten());
     let parts = seal.zip(key).zip(sealed(domain));
@@ -42,14 +42,14 @@ fn sealed(domain: &DefinedDomain) -> Option<Vec<u8>> {
     serde_json::to_vec(&(&domain.uri, &domain.uuid, &domain.undo)).ok()
 }
 
-/// A run that defined a domain.
+/// Record of a run that defined a domain.
 #[derive(Debug, Clone)]
 pub(in crate::pipeline) struct Record {
-    /// Its name.
+    /// Name of the run.
     pub id: String,
-    /// Where it is recorded: in `runs/`, or, of an earlier version, in `result.json`.
+    /// Path of the record: in `runs/`, or `result.json` of an earlier version.
     pub path: PathBuf,
-    /// Its result.
+    /// Report of the run.
     pub report: RunReport,
 }
 
@@ -60,20 +60,20 @@ impl Record {
         Self { path: file(&report.output, &id), id, report }
     }
 
-    /// Whether nothing of it is left.
+    /// Whether the run was completely undone.
     pub fn is_undone(&self) -> bool {
         self.report.undone.as_ref().is_some_and(|undone| undone.left.is_empty())
     }
 
-    /// Whether the domain may use its disks: no `undo` has removed all that was the run's own.
+    /// Whether the domain may use its disks: `undo` has not removed all objects of the run.
     pub fn may_use_disks(&self) -> bool {
         self.report.undone.as_ref().is_none_or(|undone| undone.left.len() > undone.shared)
     }
 
-    /// Writes it anew, and `result.json` if that tells of the same run.
+    /// Writes the record again, and `result.json` if it describes the same run.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn rewrite(&self, output: &Path) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(&self.report)?;
         save(&self.path, &text)?;
@@ -88,7 +88,7 @@ impl Record {
     }
 }
 
-/// The runs of a folder that defined a domain, the newest first.
+/// Records of an output directory, the newest first.
 ///
 /// # Errors
 /// [`StageError`] when a record cannot be read.
@@ -110,29 +110,29 @@ pub(in crate::pipeline) fn all(output: &Path) -> Result<Vec<Record>, StageError>
     Ok(records)
 }
 
-/// The name that the record of a result gets which an earlier version left in `result.json` alone.
+/// The record name for a result that an earlier version left only in `result.json`.
 fn unrecorded(report: &RunReport) -> Option<String> {
     let made = report.domain.as_ref().is_some_and(|domain| !domain.undo.is_empty());
     (made && report.run.is_none()).then(|| name(report.started_at))
 }
 
-/// Records the run whose report tells of a domain that was just defined, under a new name.
+/// Records the run of `report`, which has just defined a domain, under a new name.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn begin(report: &mut RunReport) -> io::Result<()> {
     let recorded = record(report);
     if recorded.is_err() {
-        // `result.json` alone tells how to undo it then.
+        // In this case, only `result.json` has the undo steps.
         report.run = None;
     }
     recorded
 }
 
-/// Makes the folder of the records, which a run needs before it makes anything.
+/// Creates the folder of the records, before a run creates anything else.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn prepare(output: &Path) -> io::Result<()> {
     let folder = output.join(RECORDS);
     state::make_folder(&folder)
@@ -149,10 +149,10 @@ fn record(report: &mut RunReport) -> io::Result<()> {
     write(report)
 }
 
-/// Writes what the report of a recorded run has become.
+/// Writes the current report of a recorded run.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn write(report: &RunReport) -> io::Result<()> {
     let Some(id) = &report.run else { return Ok(()) };
     save(&file(&report.output, id), &serde_json::to_vec_pretty(report)?)?;
@@ -167,7 +167,7 @@ pub(in crate::pipeline) fn write(report: &RunReport) -> io::Result<()> {
 /// Records that the domain of an earlier run was started.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn started(report: &RunReport) -> io::Result<()> {
     let Some(id) = &report.run else { return Ok(()) };
     let path = file(&report.output, id);
@@ -177,10 +177,10 @@ pub(in crate::pipeline) fn started(report: &RunReport) -> io::Result<()> {
     save(&path, &serde_json::to_vec_pretty(&recorded)?)
 }
 
-/// Records what was done to the source of an earlier run.
+/// Records changes to the source of an earlier run.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn of_source(report: &RunReport) -> io::Result<()> {
     let Some(id) = &report.run else { return Ok(()) };
     let path = file(&report.output, id);
@@ -189,11 +189,11 @@ pub(in crate::pipeline) fn of_source(report: &RunReport) -> io::Result<()> {
     save(&path, &serde_json::to_vec_pretty(&recorded)?)
 }
 
-/// Moves what an earlier version recorded in `result.json` alone to a record of its own, before
-/// that file is replaced.
+/// Moves the result of an earlier version, which is only in `result.json`, to a record of its own
+/// before that file is replaced.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn keep_unrecorded(output: &Path) -> io::Result<()> {
     let Ok(Some(mut earlier)) = read_result(&output.join(report::FILE_NAME)) else {
         return Ok(());
@@ -206,16 +206,17 @@ pub(in crate::pipeline) fn keep_unrecorded(output: &Path) -> io::Result<()> {
     write(&earlier)
 }
 
-/// The output directory and the record that a file is of: `result.json`, or one in `runs/`.
+/// The output directory and the record to which a file belongs: `result.json`, or a file in
+/// `runs/`.
 ///
 /// # Errors
-/// [`StageError`] when it cannot be read.
+/// [`StageError`] when the file cannot be read.
 pub(in crate::pipeline) fn of_file(path: &Path) -> Result<Option<(PathBuf, Record)>, StageError> {
     let Some(report) = read_result(path)? else { return Ok(None) };
     let output = folder_of(path);
     let id = report.run.clone().unwrap_or_else(|| name(report.started_at));
     let recorded = file(output, &id);
-    // What undo has noted there counts.
+    // The record counts, since `undo` updates it.
     match read_result(&recorded)? {
         Some(report) => Ok(Some((output.to_owned(), Record { id, path: recorded, report }))),
         None => Ok(Some((output.to_owned(), Record { id, path: path.to_owned(), report }))),
@@ -226,7 +227,7 @@ fn file(output: &Path, id: &str) -> PathBuf {
     output.join(RECORDS).join(format!("{id}.json"))
 }
 
-/// `20261126T062538Z`.
+/// Record name of a start time: `20261126T062538Z`.
 fn name(started_at: jiff::Timestamp) -> String {
     started_at.strftime("%Y%m%dT%H%M%SZ").to_string()
 }

@@ -1,5 +1,5 @@
-//! New files take the place of old ones: the report and the manifest name them where they will be,
-//! and go with them.
+//! Replaces old files by staged ones: report and manifest are written with the final paths, and
+//! replaced together with the files.
 
 use super::super::stage::stage_error::{At, StageError};
 use super::super::stage::stage_runner::StageRunner;
@@ -11,12 +11,12 @@ use crate::convert;
 use crate::manifest::{self, Manifest};
 use crate::model::{Stage, Warning, WarningCode};
 
-/// Has the files made `beside` take the place of those named in `replaces`. From then on the report
-/// and the manifest tell of their new places. A result goes with them, so that a kill at any moment
-/// leaves either the old files with theirs or the new ones.
+/// Replaces the files named in `replaces` by the staged files in `beside`. Report and manifest then
+/// contain the final paths. A result is replaced with the files, so that a kill at any moment
+/// leaves either the old files with their result or the new ones.
 ///
 /// # Errors
-/// [`StageError`]; the next run goes on where this one stopped.
+/// [`StageError`]; the next run continues where this one stopped.
 pub(in crate::pipeline) fn commit(
     beside: StagedFiles,
     replaces: &[String],
@@ -44,7 +44,7 @@ pub(in crate::pipeline) fn commit(
     beside.commit(replaces).map_err(|error| failed("replacing the old files", &error))
 }
 
-/// Removes files that are not complete; logs stay.
+/// Removes staged files that are not complete; logs stay.
 pub(in crate::pipeline) fn discard(beside: StagedFiles, ledger: &mut StageRunner<'_>) {
     move_report(&mut ledger.report, &beside);
     if let Err(error) = beside.discard(&convert::LOGS) {

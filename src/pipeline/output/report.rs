@@ -1,4 +1,4 @@
-//! What a run did, as `result.json` and `--json` tell it.
+//! The report of a run, as `result.json` and `--json` print it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,26 +30,26 @@ pub struct RunReport {
     /// Whether an earlier run had done everything, so that this run changed nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub already_done: bool,
-    /// Display name of the VM, or what the command line named where no VM was found.
+    /// Display name of the VM, or the name on the command line if no VM was found.
     pub vm: String,
     /// The source's id of the VM (vSphere: its moref); `null` until the VM was found.
     #[serde(default)]
     pub vm_id: Option<String>,
     /// Absolute path of the output directory.
     pub output: PathBuf,
-    /// When the run began (RFC 3339).
+    /// Time at which the run began (RFC 3339).
     pub started_at: jiff::Timestamp,
-    /// When the run ended (RFC 3339).
+    /// Time at which the run ended (RFC 3339).
     pub finished_at: jiff::Timestamp,
     /// Name of the record in `runs/` of the run that defined the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
     /// The stages of the run, in their order.
     pub stages: Vec<StageReport>,
-    /// The export: when and how the disks were read, and the VM as its source described it.
+    /// The export: time and method, and the VM as its source described it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<RecordedExport>,
-    /// The state in which the run left the source VM.
+    /// State of the source VM at the end of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceNow>,
     /// The exported disks: path, size and checksum of each.
@@ -76,13 +76,13 @@ pub struct RunReport {
     /// Name and version of the converter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converter: Option<String>,
-    /// The flags of the conversion, and the converted images as the conversion left them.
+    /// The flags of the conversion, and the state of the converted images at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversion: Option<Conversion>,
-    /// What the conversion changed in the guest, a line for each change.
+    /// Changes of the conversion in the guest, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guest_changes: Vec<String>,
-    /// The proof that the converted disks hold what was exported, but for what FIX changed
+    /// Proof that the converted disks equal the exported disks, except for changes by FIX
     /// (docs/proof.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<Proof>,
@@ -92,14 +92,14 @@ pub struct RunReport {
     /// The flags of the domain, each with its values; flags with their defaults are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Flags>,
-    /// What `hyperexport undo` did to the domain since.
+    /// Result of `hyperexport undo` for the domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undone: Option<Undone>,
     /// The warnings of the run.
     pub warnings: Vec<Warning>,
-    /// The errors of the run; also that of a later stage whose failure does not end the run.
+    /// The errors of the run, including those of later stages whose failure does not end the run.
     pub errors: Vec<Failure>,
-    /// What a dry run would do, line by line.
+    /// Steps of a dry run, one per line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
 }
@@ -110,7 +110,7 @@ pub struct RunReport {
 pub struct PackageReport {
     /// Absolute path of the descriptor (OVF) or the archive (OVA).
     pub path: PathBuf,
-    /// Size of that file.
+    /// Size of that file, in bytes.
     pub size: ByteSize,
     /// SHA-256 checksums of the files that the package added to the output directory, by their
     /// names.
@@ -127,37 +127,37 @@ pub enum RunOutcome {
     Done,
     /// An earlier run had done everything; nothing was changed.
     AlreadyDone,
-    /// A stage failed, and the results of other stages stand: the export, converted disks, a
+    /// A stage failed, and the results of other stages remain: the export, converted disks, a
     /// domain.
     Partial,
-    /// The run failed; nothing that looks finished is left.
+    /// The run failed; no file that looks finished is left.
     Failed,
-    /// The run was refused before anything changed.
+    /// The run was rejected before anything changed.
     Refused,
-    /// The user interrupted it.
+    /// The user interrupted the run.
     Interrupted,
 }
 
-/// The failure of a command that is no run, in the terms of the result of a run.
+/// Failure of a command that is not a run, in the format of a run's result.
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailureReport {
-    /// Version of hyperexport.
+    /// Version of hyperexport that printed the failure.
     pub hyperexport_version: &'static str,
     /// How the command ended.
     pub outcome: RunOutcome,
-    /// The VM that the command line named; null where it named none.
+    /// The VM on the command line; null if it names none.
     pub vm: Option<String>,
     /// Always null: the VM was not found.
     pub vm_id: Option<String>,
     /// Always empty.
     pub warnings: Vec<Warning>,
-    /// What failed.
+    /// The failure, as the only entry.
     pub errors: Vec<Failure>,
 }
 
 impl FailureReport {
-    /// The report of one failure.
+    /// Report of one failure; `vm` is the name on the command line.
     pub fn new(outcome: RunOutcome, vm: Option<&str>, failure: Failure) -> Self {
         Self {
             hyperexport_version: env!("CARGO_PKG_VERSION"),
@@ -206,23 +206,23 @@ pub struct Failure {
     /// The kind of failure, in kebab case. Scripts can match it: codes are not renamed.
     #[serde(default)]
     pub code: String,
-    /// The error and its causes, for a person, `: ` between them.
+    /// The error and its causes as text for people, with `: ` between them.
     pub message: String,
-    /// What to type next, where that is known.
+    /// What to run or do next, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Whether the way out are other flags of the target, which `apply` does not have.
+    /// Whether the hint names target flags, which `apply` does not have.
     #[serde(skip)]
     pub by_other_flags: bool,
 }
 
 impl Failure {
-    /// The whole chain of `error` in one line, with its own hint.
+    /// `error` and its causes in one line, with the error's own hint.
     pub fn of(stage: Stage, error: &(impl Hint + 'static)) -> Self {
         Self::new(stage, error, error.hint())
     }
 
-    /// The whole chain of `error` in one line, with another hint than its own.
+    /// `error` and its causes in one line, with another hint.
     pub fn new(
         stage: Stage,
         error: &(dyn std::error::Error + 'static),
@@ -233,7 +233,7 @@ impl Failure {
     }
 }
 
-/// What the error of the target says about itself, whatever carries it along.
+/// Whether a libvirt error in the chain says that other target flags would help.
 fn is_by_other_flags(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -246,7 +246,8 @@ fn is_by_other_flags(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl RunReport {
-    /// The report of a run that has done nothing yet.
+    /// Report of a run that has not done anything yet. Its outcome is `failed` until
+    /// [`Self::finish`].
     pub fn begin(vm: &str, output: &Path) -> Self {
         let now = jiff::Timestamp::now();
         Self {
@@ -282,7 +283,7 @@ impl RunReport {
         }
     }
 
-    /// Replaces the path of every file that a run made in its output directory.
+    /// Replaces the path of every file that a run has written to its output directory.
     pub fn each_path(&mut self, place: impl Fn(&Path) -> PathBuf) {
         let disks = self.disks.iter_mut().map(|disk| &mut disk.path);
         let converted = self.converted.iter_mut().flat_map(|disks| &mut disks.0);
@@ -299,8 +300,8 @@ impl RunReport {
         }
     }
 
-    /// The report of a run whose output directory is `folder` now: it may have been moved since.
-    /// What libvirt was told of files stays as it is.
+    /// The report of a run whose output directory is now `folder`: the directory may have been
+    /// moved since. Paths that libvirt knows stay unchanged.
     #[must_use]
     pub fn moved_to(mut self, folder: &Path) -> Self {
         let moved = manifest::Moved::new(Some(&self.output), folder);
@@ -311,14 +312,14 @@ impl RunReport {
         self
     }
 
-    /// Notes how a stage ended.
+    /// Records how a stage ended.
     pub fn stage(&mut self, stage: Stage, status: StageStatus, took: Duration) {
-        // Milliseconds are enough for a person and stable for a diff.
+        // Milliseconds are enough for people and stable for a diff.
         let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
         self.stages.push(StageReport { stage, status, seconds });
     }
 
-    /// Ends the report.
+    /// Sets the outcome and the end time of the run.
     pub fn finish(mut self, outcome: RunOutcome) -> Self {
         self.outcome = outcome;
         self.finished_at = jiff::Timestamp::now();

@@ -1,4 +1,4 @@
-//! The result of a run as it lies in its output directory.
+//! Reads the result of a run from its output directory.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use crate::pipeline::job::absolute;
 use crate::pipeline::stage::stage_error::StageError;
 use crate::{convert, state};
 
-/// Largest result read, in bytes.
+/// Largest result that is read, in bytes.
 pub(in crate::pipeline) const LARGEST_RESULT: u64 = 64 << 20;
 
-/// The provider of VMs in files, which do not run.
+/// Provider of VMs in files, which are never running.
 pub(in crate::pipeline) const LOCAL: &str = "local";
 
-/// The manifest in an output directory, if there is one.
+/// The manifest in an output directory, if it exists.
 pub(in crate::pipeline) fn read_manifest(output: &Path) -> Result<Option<Manifest>, StageError> {
     let path = output.join(manifest::FILE_NAME);
     match manifest::read_own(&path) {
@@ -25,7 +25,7 @@ pub(in crate::pipeline) fn read_manifest(output: &Path) -> Result<Option<Manifes
     }
 }
 
-/// The output directory of a result, or of a record in its folder.
+/// The output directory of a result, or of a record in its `runs/`.
 pub(in crate::pipeline) fn folder_of(path: &Path) -> &Path {
     fn parent(path: &Path) -> &Path {
         match path.parent() {
@@ -42,12 +42,12 @@ pub(in crate::pipeline) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// A report whose results lie where runs into `output` put them. It tells facts; which files they
-/// are of is known.
+/// A report with the standard paths of converted disks in `output`. Paths in a report are not
+/// trusted: the names of a run's files are known.
 pub(in crate::pipeline) fn in_its_place(report: RunReport, output: &Path) -> RunReport {
     let converted = report.converted.as_ref();
     let mut converted = converted.map(|disks| convert::placed(disks, &report.vm, output));
-    // An earlier version recorded what a disk holds in its proof alone.
+    // An earlier version recorded the hash of a disk's content only in the proof.
     let proof = report.proof.as_ref();
     for disk in converted.iter_mut().flat_map(|disks| &mut disks.0) {
         let proved = || proof.and_then(|proof| convert::result_of(proof, disk));
@@ -56,7 +56,7 @@ pub(in crate::pipeline) fn in_its_place(report: RunReport, output: &Path) -> Run
     RunReport { converted, ..report }
 }
 
-/// The report of an earlier run; none when there is no such file.
+/// Reads the report of an earlier run; `None` if the file does not exist.
 pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
     let read = state::read_own(path, LARGEST_RESULT).map_err(|error| {
         let hint = error.hint().unwrap_or_else(|| "use another --output".to_owned());
@@ -76,5 +76,5 @@ pub fn read_result(path: &Path) -> Result<Option<RunReport>, StageError> {
     })
 }
 
-/// Name of the folder in the output directory.
+/// Name of the records' folder in the output directory.
 pub(in crate::pipeline) const RECORDS: &str = "runs";

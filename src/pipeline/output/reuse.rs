@@ -1,4 +1,4 @@
-//! What an earlier run has left that this one may go on with.
+//! Results of an earlier run that the current run can reuse.
 
 use std::path::{Path, PathBuf};
 
@@ -14,125 +14,125 @@ use crate::model::{
 };
 use crate::pipeline::job::Job;
 
-/// What there is to build on.
+/// Results of an earlier run in the output directory.
 #[derive(Debug)]
 pub enum PreviousRun {
-    /// Nothing.
+    /// No result.
     Nothing,
     /// A complete export.
     Export(Box<ReusableExport>),
-    /// A complete export that makes way for a new one: names of its files in the output directory.
+    /// A complete export that a new one replaces: names of its files in the output directory.
     Replaced(Vec<String>),
 }
 
 /// A complete export of an earlier run.
 #[derive(Debug)]
 pub struct ReusableExport {
-    /// What was exported, and in which state of its VM.
+    /// Record of the export, with the VM and its state.
     pub taken: RecordedExport,
-    /// Its disks.
+    /// Disks of the export.
     pub disks: Vec<ExportedDisk>,
-    /// What lies in its CD-ROM drives.
+    /// Images of CD-ROM drives.
     pub media: Vec<ExportedMedium>,
-    /// The variables of its firmware.
+    /// Variables (NVRAM) of the VM's EFI firmware.
     pub nvram: Option<ExportedNvram>,
-    /// Its package.
+    /// OVF or OVA package of the export.
     pub package: Option<PackageReport>,
-    /// Its manifest, if one was written.
+    /// Manifest of the export, if one was written.
     pub manifest: Option<Manifest>,
-    /// Where that is, or is to be.
+    /// Path of the manifest, whether it was written or not.
     pub manifest_path: PathBuf,
-    /// What it is to the VM as it is now.
+    /// Relation of the export to the current state of its VM.
     pub fit: Fit,
-    /// The exported disks were removed since; the converted ones serve.
+    /// Whether the exported disks were removed since and the converted ones suffice.
     pub gone: bool,
-    /// Disks that a domain uses where they are: they change while its guest runs.
+    /// Disks that a domain uses in place: they change while its guest is running.
     pub in_use: InUse,
-    /// What there is of a conversion.
+    /// Conversion of the disks.
     pub converted: PreviousConversion,
-    /// The result of the run that left it.
+    /// Result of the run that made the export.
     pub result: Option<RunReport>,
-    /// What is less than well about it.
+    /// Warnings about reusing the export.
     pub warnings: Vec<Warning>,
-    /// Names of all its files in the output directory.
+    /// Names of all files of the export in the output directory.
     pub(super) names: Vec<String>,
 }
 
-/// What is asked of an output directory.
+/// Input of the decision what to reuse in an output directory.
 pub struct ReuseRequest<'a> {
-    /// What the run is asked to do.
+    /// Settings of the current run.
     pub job: &'a Job,
-    /// The VM as it is now.
+    /// Current description of the VM.
     pub vm: &'a SourceVm,
-    /// In which state it is.
+    /// Current state of the VM.
     pub now: &'a SourceState,
-    /// The output directory.
+    /// Path of the output directory.
     pub output: &'a Path,
-    /// Names of the files that the run would make there.
+    /// Names of the files that the run would write there.
     pub makes: &'a [String],
-    /// The files that an export of the VM makes: disks of files may be used where they are.
+    /// Files that an export of the VM writes: disks in files may be used in place.
     pub exports: &'a [ExportFile],
-    /// The runs of this folder that defined a domain.
+    /// Runs of this directory that defined a domain.
     pub records: &'a [Record],
-    /// The run of this folder that defined the domain which is asked for, if that is there.
+    /// Run of this directory that defined the requested domain, if the domain still exists.
     pub domain: Option<&'a Record>,
 }
 
-/// What there is of a conversion.
+/// Conversion of an earlier run in the output directory.
 #[derive(Debug)]
 pub enum PreviousConversion {
-    /// Nothing, or nothing is asked for.
+    /// No conversion, or none is requested.
     None,
-    /// The one that is asked for.
+    /// A conversion that matches the request.
     Kept(Box<KeptConversion>),
-    /// Another one, which makes way.
+    /// A conversion that does not match and will be replaced.
     Again(Again),
 }
 
-/// A conversion that serves as it is.
+/// A conversion that is reused unchanged.
 #[derive(Debug)]
 pub struct KeptConversion {
-    /// Its disks.
+    /// Converted disks.
     pub disks: ConvertedDisks,
-    /// What was asked of it; `None` where an earlier version made it.
+    /// Record of the conversion; `None` if an earlier version made it.
     pub record: Option<Conversion>,
-    /// Which network cards FIX counted otherwise than the domain gets them, or may have, for
-    /// people.
+    /// Network cards that FIX counted differently than the domain gets them, or may have, as text
+    /// for people.
     pub cards: Option<String>,
 }
 
-/// A conversion that is done again.
+/// A conversion that is repeated.
 #[derive(Debug)]
 pub struct Again {
-    /// Names of the results in the output directory that make way.
+    /// Names of the results in the output directory that are replaced.
     pub replaces: Vec<String>,
-    /// Why the old one does not serve, for people.
+    /// Reasons why the old conversion does not match, as text for people.
     pub why: Vec<String>,
-    /// The results are the export, which was converted while it arrived.
+    /// Whether the results are the export, which was converted during the download.
     pub from_results: bool,
 }
 
-/// What an export is to its VM as it is now.
+/// Relation of an export to the current state of its VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::pipeline) enum Fit {
-    /// The disks are those of the VM: it was off when they were read, and nothing happened since.
+    /// The export is current: the VM was off when its disks were read, and has not changed since.
     Current,
-    /// Nothing speaks against it, and nothing shows it: the source tells no revision, or an earlier
-    /// version that recorded none took the export.
+    /// Nothing contradicts the export, and nothing confirms it: the source has no revision, or an
+    /// earlier version made the export without recording one.
     Unknown,
-    /// The disks are those of a snapshot: the VM ran on, whatever it does now.
+    /// The disks are those of a snapshot: the VM continued to run.
     Snapshot,
-    /// The VM has changed since; each difference for people.
+    /// The VM has changed since; each difference as text for people.
     Changed(Vec<String>),
 }
 
-/// A domain that is there.
+/// A domain that exists already.
 #[derive(Debug)]
 pub struct KeptDomain {
-    /// The name of the run that defined it.
+    /// Name of the run that defined the domain.
     pub run: String,
     /// The domain as it was defined.
     pub domain: DefinedDomain,
-    /// Whether it runs now.
+    /// Whether the domain is running.
     pub active: bool,
 }

@@ -1,4 +1,4 @@
-//! Writes small files of an output directory whole or not at all.
+//! Writes small files of an output directory atomically.
 
 use std::fs::Permissions;
 use std::io::{self, Write};
@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::state;
 
-/// Writes a file whole or not at all; one of an earlier run is replaced. Nobody else may read it,
-/// since it tells much of the guest.
+/// Writes a file atomically, and replaces a file of an earlier run. The mode is 0600, since the
+/// contents describe the guest.
 pub fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new().prefix(".hyperexport-tmp-").tempfile_in(folder)?;

@@ -1,19 +1,19 @@
-//! Files that take the place of others only once all of them are complete: they are made in a
-//! folder of their own in the output directory, which is then renamed, and emptied into the output
+//! Staged files, which replace others only once all of them are complete. They are written to a
+//! staging folder in the output directory, which is then renamed and emptied into the output
 //! directory.
 //!
 //! ```text
-//!   .hyperexport-fresh/  in the making     killed here: the next run removes it, old files stand
+//!   .hyperexport-fresh/  being written     killed here: the next run removes it, old files stay
 //!        │ rename: from here on the new files count
 //!        ▼
-//!   .hyperexport-ready/  complete          killed here: the next run of any command goes on
-//!        │ old files go, each new one is renamed
+//!   .hyperexport-ready/  complete          killed here: the next run of any command continues
+//!        │ old files are removed, each new one is renamed
 //!        ▼
 //!   the output directory
 //! ```
 //!
-//! Manifest and result go first and come last, so that neither ever stands beside files that it
-//! does not describe.
+//! Manifest and result are removed first and replaced last, so that neither is ever beside files
+//! that it does not describe.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -25,24 +25,24 @@ use super::save::save;
 use crate::manifest;
 use crate::state::{self, is_folder};
 
-/// Name of the folder while its files are made.
+/// Name of the staging folder while its files are written.
 pub(in crate::pipeline) const FRESH: &str = ".hyperexport-fresh";
-/// Name of the folder when they are complete.
+/// Name of the staging folder when its files are complete.
 const READY: &str = ".hyperexport-ready";
-/// The file in it that tells what makes way.
+/// File in the staging folder that lists the files to replace.
 const LIST: &str = ".hyperexport-replaces";
 
-/// Largest such list read, in bytes.
+/// Largest such list that is read, in bytes.
 const LONGEST_LIST: u64 = 16 << 20;
 
-/// What makes way for the files of the folder.
+/// List of the files to replace.
 #[derive(Debug, Serialize, Deserialize)]
 struct Replaced {
-    /// Names in the output directory that no new file has.
+    /// Names in the output directory that no staged file has.
     names: Vec<String>,
 }
 
-/// Files in the making, beside those that they will replace.
+/// Files that are being written, beside those that they will replace.
 #[derive(Debug)]
 pub(in crate::pipeline) struct StagedFiles {
     output: PathBuf,
@@ -50,10 +50,11 @@ pub(in crate::pipeline) struct StagedFiles {
 }
 
 impl StagedFiles {
-    /// Makes the folder. What a killed run left in it goes, but for the files named in `keep`.
+    /// Creates the staging folder. Leftovers of a killed run are removed, except the files named in
+    /// `keep`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn begin(output: &Path, keep: &[String]) -> io::Result<Self> {
         let path = output.join(FRESH);
         state::make_folder(&path)?;
@@ -71,12 +72,12 @@ impl StagedFiles {
         Ok(Self { output: output.to_owned(), path })
     }
 
-    /// The folder.
+    /// Path of the staging folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path that a file of the folder will have; any other path as it is.
+    /// The final path of a staged file; any other path is returned unchanged.
     pub fn moved(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(&self.path) {
             Ok(name) => self.output.join(name),
@@ -84,21 +85,21 @@ impl StagedFiles {
         }
     }
 
-    /// A text with the folder's paths as they will be.
+    /// A text in which paths of the staging folder are replaced by the final paths.
     pub fn told(&self, text: &str) -> String {
         text.replace(&*self.path.to_string_lossy(), &self.output.to_string_lossy())
     }
 
-    /// Has the files take the place of those in the output directory that are named in `replaces`.
+    /// Moves the staged files to the output directory and removes the files named in `replaces`.
     ///
     /// # Errors
-    /// What the file system says. The next run goes on where this one stopped.
+    /// Errors of the file system. The next run continues where this one stopped.
     pub fn commit(self, replaces: &[String]) -> io::Result<()> {
         self.seal(replaces)?;
         settle(&self.output)
     }
 
-    /// From here on the new files count.
+    /// Commits the staged files: from here on, the new files count.
     fn seal(&self, replaces: &[String]) -> io::Result<()> {
         let new = |name: &&String| !self.path.join(name).exists();
         let names = replaces.iter().filter(|name| is_plain(name)).filter(new).cloned().collect();
@@ -107,10 +108,10 @@ impl StagedFiles {
         state::sync_folder(&self.output)
     }
 
-    /// Removes the folder, but for logs, which tell why.
+    /// Removes the staging folder. Files named in `logs` are moved to the output directory first.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn discard(self, logs: &[&str]) -> io::Result<()> {
         for log in logs {
             match fs::rename(self.path.join(log), self.output.join(log)) {
@@ -122,15 +123,15 @@ impl StagedFiles {
     }
 }
 
-/// Whether a run was killed while its complete files took their places.
+/// Whether a run was killed while its complete files were moved to the output directory.
 pub(in crate::pipeline) fn is_unsettled(output: &Path) -> bool {
     is_folder(&output.join(READY))
 }
 
-/// Removes what a run that was killed left unfinished.
+/// Removes the unfinished files of a killed run.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn remove_unfinished(output: &Path) -> io::Result<()> {
     match fs::remove_dir_all(output.join(FRESH)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -138,22 +139,22 @@ pub(in crate::pipeline) fn remove_unfinished(output: &Path) -> io::Result<()> {
     }
 }
 
-/// Has complete files take their places, whichever run made them; nothing when there are none. Each
-/// step may be the last one of a killed run, and may be done again.
+/// Moves complete files of any run to the output directory; does nothing if there are none. Every
+/// step can be repeated after a kill.
 ///
 /// # Errors
-/// What the file system says.
+/// Errors of the file system.
 pub(in crate::pipeline) fn settle(output: &Path) -> io::Result<()> {
     let ready = output.join(READY);
     if !is_folder(&ready) {
         return Ok(());
     }
     let list = ready.join(LIST);
-    // Without its list the folder is one that was emptied, and not yet removed.
+    // Without the list, the folder was emptied and not yet removed.
     if let Some(text) = state::read_own(&list, LONGEST_LIST).map_err(io::Error::other)? {
         let Replaced { names } = serde_json::from_slice(&text)?;
         for last in [report::FILE_NAME, manifest::FILE_NAME] {
-            // One that has its place already is the new one.
+            // A file that was moved already is the new one.
             if ready.join(last).exists() || names.iter().any(|name| name == last) {
                 remove(&output.join(last))?;
             }
@@ -185,7 +186,7 @@ pub(in crate::pipeline) fn settle(output: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether a name is that of a file of a folder, and no path.
+/// Whether a name is a file name, not a path.
 fn is_plain(name: &str) -> bool {
     Path::new(name).file_name().is_some_and(|last| last == name)
 }
@@ -194,7 +195,7 @@ fn remove(path: &Path) -> io::Result<()> {
     there(fs::remove_file(path)).map(drop)
 }
 
-/// Nothing where there is no such file.
+/// `None` if the file does not exist.
 fn there<T>(end: io::Result<T>) -> io::Result<Option<T>> {
     match end {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -217,7 +218,7 @@ mod tests {
         dir
     }
 
-    /// Complete new files, whose names are partly those of the old ones.
+    /// Complete new files, some of which have names of old ones.
     fn made(output: &Path) -> StagedFiles {
         let beside = StagedFiles::begin(output, &[]).expect("made");
         for name in ["disk-0.vmdk", "disk-1.vmdk", "manifest.json", "result.json"] {
@@ -284,7 +285,7 @@ mod tests {
         assert!(!dir.path().join(FRESH).exists());
     }
 
-    /// A kill after any number of the renames: the next run goes on.
+    /// A kill after any number of the renames: the next run continues.
     #[test]
     fn a_commit_that_was_cut_off_is_finished() {
         for moved in 0..=4 {

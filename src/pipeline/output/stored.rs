@@ -1,5 +1,5 @@
-//! An export as the files of an output directory tell of it: its manifest, and the result of the
-//! run that left it.
+//! An export as the files of an output directory describe it: its manifest, and the result of its
+//! run.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use crate::model::{
     SourceVm, Stage,
 };
 
-/// An export.
+/// An export in an output directory.
 pub(in crate::pipeline) struct Stored {
     pub taken: RecordedExport,
     pub disks: Vec<ExportedDisk>,
@@ -26,14 +26,14 @@ pub(in crate::pipeline) struct Stored {
     pub nvram: Option<ExportedNvram>,
     pub manifest: Option<Manifest>,
     pub manifest_path: PathBuf,
-    /// The first disk whose sum or size the manifest does not tell: the export cannot be checked.
+    /// First disk without a checksum or size in the manifest: the export cannot be verified.
     pub lacking: Option<DiskId>,
-    /// The files of all its disks and media that the export made.
+    /// Files of all disks and media that the export has written.
     made: Vec<PathBuf>,
 }
 
 impl Stored {
-    /// By its manifest and its result; `None` where neither tells of one.
+    /// Reads the export from its manifest and its result; `None` if neither describes one.
     pub fn of(
         ask: &ReuseRequest<'_>,
         manifest: Option<Manifest>,
@@ -43,7 +43,7 @@ impl Stored {
         let manifest_path = ask.output.join(manifest::FILE_NAME);
         if let Some(manifest) = manifest {
             let described = described(&manifest, ask.vm);
-            // The record has the VM as its source told of it.
+            // The record has the VM as its source described it.
             let same = |taken: &RecordedExport| taken.exported_at == described.exported_at;
             let taken = recorded.filter(same).unwrap_or(described);
             let exported = |disk| exported_disk(&manifest, disk);
@@ -88,16 +88,16 @@ impl Stored {
         Some(Self { taken, disks, media, nvram, manifest, manifest_path, lacking, made })
     }
 
-    /// Disks that are no longer there.
+    /// Disks whose files are gone.
     pub fn missing(&self) -> impl Iterator<Item = &PathBuf> {
         self.disks.iter().map(|disk| &disk.path).filter(|path| !path.is_file())
     }
 
-    /// Names of all files of ours in the output directory, whichever stage made them. The record of
-    /// a domain is no part of an export.
+    /// Names of all files of hyperexport in the output directory, of any stage. The records of
+    /// domains are not part of an export.
     pub fn names(&self, ask: &ReuseRequest<'_>, result: Option<&RunReport>) -> Vec<String> {
         let output = real(ask.output);
-        // One that a run wrote is ours also where nobody can read it any more.
+        // A manifest that a run wrote belongs to hyperexport even if it is unreadable by now.
         let written = result.is_some_and(|result| result.manifest.is_some());
         let of_manifest = self.manifest.is_some() || written;
         let converted = result.filter(|result| ours::has_converted(result));
@@ -126,7 +126,8 @@ impl Stored {
         names
     }
 
-    /// The package that is there, if the one that is asked for can be that or can still be written.
+    /// The existing package, if it matches the requested format or the requested one can still be
+    /// written.
     pub fn package(
         &self,
         ask: &ReuseRequest<'_>,
@@ -155,15 +156,15 @@ impl Stored {
     }
 }
 
-/// The files of disks that the export made; of each disk its file, and whether that was converted
-/// while it arrived. A disk that lies in files may be used where it is: then it is the user's own,
-/// wherever that is.
+/// Files of disks that the export has written. `disks` yields each disk's file, and whether it was
+/// converted during the download. Disks in files may be used in place: such a file belongs to the
+/// user, wherever it is.
 fn made<'a>(
     disks: impl Iterator<Item = (&'a PathBuf, bool)>,
     ask: &ReuseRequest<'_>,
 ) -> Vec<PathBuf> {
     let is_made = |(path, received): &(&PathBuf, bool)| {
-        // Other flags may make a file of another format of the same disk.
+        // With other flags, the same disk may have a file of another format.
         let is_listed =
             ask.exports.iter().any(|made| path.file_stem() == Path::new(&made.name).file_stem());
         ask.vm.provider != LOCAL || *received || is_listed
@@ -171,7 +172,7 @@ fn made<'a>(
     disks.filter(is_made).map(|(path, _)| path.clone()).collect()
 }
 
-/// What a manifest tells of an export.
+/// Record of an export, reconstructed from its manifest.
 pub(in crate::pipeline) fn described(manifest: &Manifest, vm: &SourceVm) -> RecordedExport {
     let source = manifest.source.as_ref();
     let text = |pick: fn(&manifest::ManifestSource) -> Option<&String>| source.and_then(pick);
@@ -187,13 +188,13 @@ pub(in crate::pipeline) fn described(manifest: &Manifest, vm: &SourceVm) -> Reco
     }
 }
 
-/// How an export was taken whose record does not tell.
+/// Method of an export that has no record.
 fn method_of(vm: &SourceVm) -> ExportMethod {
     if vm.provider == "vsphere" { ExportMethod::NfcLease } else { ExportMethod::Disk }
 }
 
-/// The whole conversion that an earlier run reported of the VM of `manifest`, if its files are
-/// there.
+/// The complete conversion that an earlier run reported for the VM of `manifest`, if its files
+/// exist.
 pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
     let result = read_result(&output.join(report::FILE_NAME)).ok().flatten()?;
     let id = manifest.source.as_ref().and_then(|source| source.vm_id.as_ref());
@@ -201,8 +202,7 @@ pub fn converted(output: &Path, manifest: &Manifest) -> Option<ConvertedDisks> {
     converted.0.iter().all(|disk| disk.path.is_file()).then_some(converted)
 }
 
-/// The VM as it was exported into `output`, if its network cards are to have the addresses that
-/// they got then.
+/// The VM as it was exported into `output`, if its network cards keep the addresses of that export.
 pub(in crate::pipeline) fn exported_vm(
     job: &Job,
     vm: &SourceVm,
@@ -216,7 +216,7 @@ pub(in crate::pipeline) fn exported_vm(
     (same && !job.fresh && taken.vm.id == vm.id).then_some(taken.vm)
 }
 
-/// The exported disks of a manifest, if it has all facts of them.
+/// The exported disks of a manifest; `None` if a size or checksum is missing.
 pub fn exported_disks(manifest: &Manifest) -> Option<Vec<ExportedDisk>> {
     manifest.disks.iter().map(|disk| exported_disk(manifest, disk)).collect()
 }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn results_and_records_name_files_where_their_folder_is() {
         let dir = tempfile::tempdir().expect("a folder");
-        // Also one that is called as the folder of the records is.
+        // Also for an output directory that has the name of the records' folder.
         for name in ["moved", RECORDS] {
             let output = dir.path().join(name);
             fs::create_dir_all(output.join(RECORDS)).expect("made");

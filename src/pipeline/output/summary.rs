@@ -1,4 +1,4 @@
-//! A run's report for a person.
+//! The summary of a run, for people.
 
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,11 @@ use crate::model::{
     ByteSize, ConvertedDisk, ExportedDisk, ExportedMedium, PowerState, PoweredOff, Stage,
 };
 
-/// Changes of the guest that are told one by one.
+/// Number of guest changes that are listed one by one.
 const CHANGES: usize = 5;
 
 impl RunReport {
-    /// What a person wants to know at the end, line by line; `strict` says whether a failed stage
-    /// sets the exit code.
+    /// Summary of the run, line by line; `strict` means that a failed stage sets the exit code.
     pub fn summary(&self, strict: bool) -> Vec<String> {
         if !self.plan.is_empty() {
             return self.plan.clone();
@@ -61,7 +60,7 @@ impl RunReport {
         self.converted.iter().flat_map(|disks| &disks.0)
     }
 
-    /// A file that is both exported and converted is told once.
+    /// A file that is both exported and converted is listed once.
     fn exported(&self, disk: &ExportedDisk) -> Option<String> {
         if self.converted_disks().any(|converted| converted.path == disk.path) {
             return None;
@@ -74,7 +73,7 @@ impl RunReport {
         })
     }
 
-    /// Whether the export made the file of a disk, and did not use the user's own where it is.
+    /// Whether the export has written the file of a disk, and did not use the user's file in place.
     fn is_made(&self, disk: &ExportedDisk) -> bool {
         let is_local = self.export.as_ref().is_some_and(|taken| taken.vm.provider == LOCAL);
         let own = disk.id.file_name(disk.format);
@@ -82,7 +81,7 @@ impl RunReport {
         disk.path.starts_with(&self.output) && (!is_local || is_named)
     }
 
-    /// Whether preflight has undone what a killed run left.
+    /// Whether preflight has undone the leftovers of a killed run.
     fn has_taken_back(&self) -> bool {
         self.warnings.iter().any(|warning| warning.code == recovery::TAKEN_BACK)
     }
@@ -118,7 +117,8 @@ impl RunReport {
         lines
     }
 
-    /// The source VM as the run left it. One that lies in files does not run.
+    /// State of the source VM at the end of the run; `None` for a VM in files, which is never
+    /// running.
     fn source_now(&self) -> Option<String> {
         let source = self.source.as_ref()?;
         if self.export.as_ref().is_some_and(|export| export.vm.provider == LOCAL) {
@@ -144,11 +144,11 @@ impl RunReport {
         Some(format!("source     {name} {now}"))
     }
 
-    /// The copies of the disks that the run leaves, and those that may go.
+    /// Copies of the disks at the end of the run, and those that can be deleted.
     fn copies(&self) -> Vec<String> {
         let converted: Vec<(PathBuf, u64)> =
             self.converted_disks().map(|disk| (disk.path.clone(), disk.allocated.0)).collect();
-        // What a run can do without may have been deleted since.
+        // Copies that the run does not need may have been deleted since.
         let there = |(path, _): &(PathBuf, u64)| path.exists();
         let converted: Vec<_> = converted.into_iter().filter(there).collect();
         let made = self.disks.iter().filter(|disk| self.is_made(disk));
@@ -180,7 +180,7 @@ impl RunReport {
             return Vec::new();
         }
         let mut lines = vec![format!("copies     {}: {}", copies.len(), copies.join(", "))];
-        // What the next stage was made of; the last one is what counts.
+        // The copies from which the next stage was made; only the last ones are needed.
         let may_go = if self.domain.is_some() { [exported, converted].concat() } else { exported };
         let may_go: Vec<_> = may_go.into_iter().filter(|(path, _)| !in_use(path)).collect();
         if !may_go.is_empty() {
@@ -201,13 +201,13 @@ impl RunReport {
         let failed = failed.map(|stage| stage.stage);
         let failed = failed.or_else(|| self.errors.first().map(|error| error.stage));
         let failed = match failed {
-            // The guest on the disks is as it was.
+            // The guest on the disks is unchanged.
             Some(Stage::Pipeline) if self.converted.is_some() => "FIX",
             Some(stage) => stage.as_str(),
             None => "a stage",
         };
         let exported = self.stages.iter().any(|stage| stage.stage == Stage::Export);
-        // `convert`, `define` and `apply` do no stage of that name.
+        // `convert`, `define` and `apply` have no export stage.
         let code = match exported && !strict {
             true => "exit code 0; `migrate` or --strict would make it 3",
             false => "exit code 3",
@@ -239,7 +239,7 @@ impl RunReport {
             RunOutcome::Partial => self.partial(strict),
             RunOutcome::Failed => format!("failed     {} after {seconds:.0} s", self.vm),
             RunOutcome::Refused => {
-                // Until a manifest is read the VM has no name.
+                // The VM has no name until a manifest is read.
                 let of = if self.vm.is_empty() { String::new() } else { format!("{}: ", self.vm) };
                 match self.has_taken_back() {
                     true => format!(
@@ -253,7 +253,7 @@ impl RunReport {
     }
 }
 
-/// What was done with a domain after its definition.
+/// Steps that followed the definition of a domain.
 fn after(domain: &DefinedDomain) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(snapshot) = &domain.snapshot {

@@ -1,5 +1,5 @@
-//! Refusals of an export that is there and does not serve: its VM has changed, or was described
-//! otherwise by the flags of the run that exported it.
+//! Rejects an existing export that cannot be reused: its VM has changed, or was described by other
+//! flags.
 
 use super::super::stage::asked::Flags;
 use super::super::stage::stage_error::StageError;
@@ -9,11 +9,11 @@ use super::{BOTH_WAYS, fit};
 use crate::manifest;
 use crate::model::{PowerState, Stage};
 
-/// Refuses an export whose VM was described otherwise than it is now. The later stages go by the VM
-/// of the export: the flags would be without effect.
+/// Rejects an export made with other flags that describe the VM. The later stages use the VM of the
+/// export: the new flags would have no effect.
 ///
 /// # Errors
-/// [`StageError`] with each flag, its values then and now, and both ways out.
+/// [`StageError`] with each flag, its values then and now, and both solutions.
 pub(in crate::pipeline) fn refuse_asked_otherwise(
     ask: &ReuseRequest<'_>,
     taken: &RecordedExport,
@@ -32,14 +32,12 @@ pub(in crate::pipeline) fn refuse_asked_otherwise(
     Err(StageError::because(Stage::Preflight, text, BOTH_WAYS).coded("export-differs"))
 }
 
-/// The flags that described the VM of an export; `None` where an earlier version did not record
-/// them.
+/// The flags that described the VM of an export; `None` if an earlier version did not record them.
 fn recorded(taken: &RecordedExport) -> Option<Flags> {
     taken.state.as_ref()?.asked.clone().map(Flags)
 }
 
-/// The flags that describe the VM now, where nothing shows whether its export was described
-/// likewise.
+/// The flags that describe the VM now, if the flags of its export were not recorded.
 pub(in crate::pipeline) fn unrecorded(
     ask: &ReuseRequest<'_>,
     taken: &RecordedExport,
@@ -55,15 +53,15 @@ fn differences(ask: &ReuseRequest<'_>, then: &Flags) -> Vec<String> {
     if ask.job.target.is_some() {
         return now.differences(then);
     }
-    // Without a domain there is nothing that the addresses count for, and no such flag either.
+    // Without a domain, addresses have no effect, and the flag does not exist.
     now.without(Flags::NEW_MAC).differences(&then.without(Flags::NEW_MAC))
 }
 
-/// Refuses an export that is not of the VM as it is, or a snapshot where the VM is to be shut down
-/// for its export.
+/// Rejects an export that does not match the current VM, and an export of a snapshot if the VM is
+/// to be shut down.
 ///
 /// # Errors
-/// [`StageError`] with what differs, and both ways out.
+/// [`StageError`] with the differences, and both solutions.
 pub(in crate::pipeline) fn refuse_unfit(
     ask: &ReuseRequest<'_>,
     taken: &RecordedExport,

@@ -1,8 +1,8 @@
-//! MAC addresses that hyperexport makes: for cards of which the source tells none, and for all
-//! cards with `--new-mac`.
+//! Generates MAC addresses: for cards without an address at the source, and for all cards with
+//! `--new-mac`.
 //!
-//! An address follows from the VM and from where it goes, so that the same command gives the same
-//! address, and copies of one VM in different folders get different ones.
+//! An address is derived from the VM and its destination. The same command therefore generates the
+//! same address, and copies of one VM in different directories get different ones.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use super::stage_error::StageError;
 use crate::manifest::Manifest;
 use crate::model::{MacAddress, SourceNic, SourceVm, Stage, Warning, WarningCode};
 
-/// The prefix of QEMU and libvirt: locally administered, so that no vendor has it.
+/// Prefix of QEMU and libvirt: locally administered, so that no vendor uses it.
 const PREFIX: [u8; 3] = [0x52, 0x54, 0x00];
 
-/// Gives every card an address that has none, or with `new` every card another one. `output` is the
-/// output directory, and `domain` the domain's name where there is to be one.
+/// Generates an address for every card that has none, or with `new` for every card. `output` is the
+/// output directory; `new` is the domain's name, which may be empty.
 pub fn give(vm: &mut SourceVm, output: &Path, new: Option<&str>) -> Vec<Warning> {
     give_as(vm, output, new, None)
 }
 
-/// The same for a VM whose export lies in `output`: what its cards were given stays theirs, also
-/// where the folder was moved since.
+/// As [`give`], for a VM whose export is in `output`: its cards keep the addresses of that export,
+/// even if the directory was moved since.
 pub fn give_as(
     vm: &mut SourceVm,
     output: &Path,
@@ -38,16 +38,16 @@ pub fn give_as(
     }
 }
 
-/// The address that was made for the card when its VM was exported.
+/// The address that was generated for the card when its VM was exported.
 fn made_before(nic: &SourceNic, exported: Option<&SourceVm>) -> Option<MacAddress> {
     let before = exported?.nics.iter().find(|before| before.id == nic.id)?;
     before.mac.filter(|_| before.mac_made)
 }
 
-/// The manifest of an export whose domain gets new addresses, if the target wants them.
+/// The manifest of an export; if the target has `--new-mac`, with new addresses.
 ///
 /// # Errors
-/// [`StageError`] when the guest's names are tied to the old ones.
+/// [`StageError`] when the guest's card names depend on the old addresses.
 pub fn renewed(
     manifest: Manifest,
     output: &Path,
@@ -89,7 +89,7 @@ fn fill(vm: &mut SourceVm, output: &Path, exported: Option<&SourceVm>) -> Vec<Wa
     warnings
 }
 
-/// Why a card has no address: a disk image tells of no card.
+/// Why a card has no address; a disk image does not describe any card.
 fn without_address(nic: &SourceNic, index: usize) -> String {
     match &nic.asked {
         Some(_) => format!("{} of --nic has no MAC address", nic.id),
@@ -119,7 +119,7 @@ fn renew(
             "{} gets the MAC address {mac}{replaced}; a licence or a DHCP reservation may need to know",
             named(nic)
         );
-        // What the tools of the guest told is found by the address.
+        // The facts that the guest's tools reported are found by the address.
         let told = vm.guest.network.iter_mut().flat_map(|network| &mut network.interfaces);
         told.filter(|told| Some(told.mac) == old).for_each(|told| told.mac = mac);
         warnings.push(Warning::new(Stage::Preflight, WarningCode::NicMacMade, text));
@@ -127,7 +127,7 @@ fn renew(
     warnings
 }
 
-/// A card for a person: `nic-0 in network 'VM Network'`.
+/// A card as people read it: `nic-0 in network 'VM Network'`.
 fn named(nic: &SourceNic) -> String {
     match nic.network.as_str() {
         "" => nic.id.clone(),
@@ -135,12 +135,12 @@ fn named(nic: &SourceNic) -> String {
     }
 }
 
-/// The address of the card at `index`, which no other card of the VM has or had.
+/// The address of the card at `index`, different from all present and former addresses of the VM.
 fn address(vm: &SourceVm, output: &Path, index: usize, domain: Option<&str>) -> MacAddress {
     let taken = |mac: &MacAddress| {
         vm.nics.iter().any(|nic| [nic.mac, nic.source_mac].contains(&Some(*mac)))
     };
-    // A vCenter has several names, and an instance UUID tells it apart already.
+    // A vCenter has several names, and an instance UUID already distinguishes it.
     let server = vm.origin.server.as_ref().filter(|_| vm.instance_uuid.is_none());
     let known = [
         Some(&vm.provider),
@@ -226,7 +226,7 @@ mod tests {
         let mut open = vm(2);
         give(&mut open, output, None);
         let mut taken = vm(2);
-        // What the first card would get is the second one's already.
+        // The address that the first card would get belongs to the second one already.
         taken.nics[1].mac = open.nics[0].mac;
         let warnings = give(&mut taken, output, None);
         assert_ne!(taken.nics[0].mac, taken.nics[1].mac);

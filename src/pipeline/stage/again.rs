@@ -1,5 +1,5 @@
-//! A conversion that is done again, since another one is asked for or its FIX failed: its results
-//! are made beside the old ones and take their place when they are complete.
+//! Repeats a conversion, because another one is requested or its FIX failed. The new results are
+//! staged beside the old ones and replace them when they are complete.
 
 use std::path::Path;
 
@@ -16,7 +16,6 @@ use crate::model::{ConvertedDisks, Stage};
 use crate::pipeline::output::BOTH_WAYS;
 use crate::pipeline::output::reuse::Again;
 
-/// The work.
 pub(in crate::pipeline) struct Redo<'a> {
     pub job: &'a Job,
     pub again: &'a Again,
@@ -24,7 +23,7 @@ pub(in crate::pipeline) struct Redo<'a> {
 }
 
 impl Redo<'_> {
-    /// Converts again; `None` when that fails, and the old results stay then.
+    /// Converts again; `None` if the conversion fails, and the old results stay.
     pub async fn run(
         &self,
         manifest: &mut Manifest,
@@ -38,7 +37,7 @@ impl Redo<'_> {
             forget_streams(&mut source);
         }
         if settings.dry_run {
-            // Results are in the way only where they would be made.
+            // Existing results are an obstacle only in the folder to which new ones are written.
             let folder = output.join(staged_files::FRESH);
             conversion::convert(ledger, &mut source, &folder, settings).await;
             for step in &mut ledger.report.plan {
@@ -55,7 +54,7 @@ impl Redo<'_> {
                 return None;
             }
         };
-        // The manifest gets its new words together with the new results.
+        // The manifest is updated together with the new results.
         let path = ledger.report.manifest.take();
         let disks = conversion::convert(ledger, &mut source, beside.path(), settings).await;
         ledger.report.manifest = path;
@@ -76,7 +75,8 @@ impl Redo<'_> {
             ledger.report.disks = stored::exported_disks(manifest).unwrap_or_default();
             updated = true;
         }
-        // Also what only the old one has: the seed of cloud-init, the log of another converter.
+        // This includes files that only the old results have: the cloud-init seed, the log of
+        // another converter.
         let logs = convert::LOGS.iter().chain([&convert::REPORT]).map(|name| (*name).to_owned());
         let replaces: Vec<_> = again.replaces.iter().cloned().chain(logs).collect();
         match replace::commit(beside, &replaces, updated.then_some(manifest), ledger) {
@@ -89,7 +89,7 @@ impl Redo<'_> {
     }
 }
 
-/// The results are the export: their sums are those of the new ones.
+/// Updates the manifest of results that are also the export: checksums are those of the new files.
 async fn describe(
     ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
@@ -110,7 +110,7 @@ async fn describe(
     Ok(())
 }
 
-/// Disks that were compressed otherwise while they arrived are converted as any others are.
+/// Disks that were compressed differently during the download are converted like all others.
 pub(in crate::pipeline) fn forget_other_compression(
     taken: &RecordedExport,
     settings: &convert::Settings,

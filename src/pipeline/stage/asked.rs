@@ -1,5 +1,5 @@
-//! What was asked of a stage, as the command line says it: a later run compares it with what is
-//! asked of it, and so knows whether the stage is done.
+//! Flags of a stage, as passed on the command line. A later run compares them with its own to
+//! decide whether the stage is done.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use super::super::job::Job;
 use crate::exporter::source::SourceSettings;
 use crate::model::{Firmware, SourceNic};
 
-/// Flags whose values are not those that they have by default, each with its values. A flag that
-/// names a file has the sum of its content, too.
+/// Flags with values that differ from their defaults, each with its values. A flag that names a
+/// file also has the checksum of the file's content.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Flags(pub BTreeMap<String, Vec<String>>);
 
 impl Flags {
-    /// The flag that gives every network card another address.
+    /// Flag that gives every network card a new address.
     pub(in crate::pipeline) const NEW_MAC: &'static str = "--new-mac";
 
-    /// What describes the VM of this name in the place of its source, with values as they are
-    /// meant.
+    /// The flags that override the source's description of the VM with this name. Values are
+    /// normalized.
     pub(in crate::pipeline) fn of_export(job: &Job, vm_name: &str) -> Self {
         let mut flags = BTreeMap::new();
         if let SourceSettings::Files(files) = &job.source {
@@ -36,14 +36,14 @@ impl Flags {
             }
         }
         if let Some(target) = job.target.as_ref().filter(|_| job.new_mac) {
-            // The addresses follow from the name of the domain.
+            // The addresses depend on the name of the domain.
             let value = format!("for {}", target.domain_name(vm_name));
             flags.insert(Self::NEW_MAC.to_owned(), vec![value]);
         }
         Self(flags)
     }
 
-    /// The flags that are asked for otherwise than `earlier`, for people.
+    /// The flags whose values differ from `earlier`, each as text for people.
     pub fn differences(&self, earlier: &Self) -> Vec<String> {
         let said = |flags: &Self, name: &str| {
             flags.0.get(name).map(|values| values.join(" ")).unwrap_or_else(|| "default".to_owned())
@@ -58,7 +58,7 @@ impl Flags {
             .collect()
     }
 
-    /// The same with those left out of `names` that `now` does not ask for.
+    /// The same flags without those in `names` that `now` does not contain.
     #[must_use]
     pub fn without_dropped(&self, names: &[&str], now: &Self) -> Self {
         let dropped = |name: &str| names.contains(&name) && !now.0.contains_key(name);
@@ -66,7 +66,7 @@ impl Flags {
         Self(kept.map(|(name, values)| (name.clone(), values.clone())).collect())
     }
 
-    /// The same without one of them.
+    /// The same flags without the flag `name`.
     #[must_use]
     pub fn without(&self, name: &str) -> Self {
         let mut flags = self.clone();
@@ -74,13 +74,13 @@ impl Flags {
         flags
     }
 
-    /// The first value of a flag, if it is asked for otherwise than by default.
+    /// The first value of a flag, if it differs from the default.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name)?.first().map(String::as_str)
     }
 }
 
-/// A card as `--nic` describes it.
+/// A card in the notation of `--nic`.
 fn card(nic: &SourceNic) -> String {
     let mac = nic.mac.map(|mac| format!("{mac}@")).unwrap_or_default();
     let model = nic.asked.as_ref().and_then(|asked| asked.card);

@@ -11,7 +11,7 @@ use crate::manifest::Manifest;
 use crate::model::{ConvertedDisks, Stage, Warning, WarningCode};
 use crate::pipeline::output::save::save;
 
-/// Converts, unless an earlier run did. None when it failed or when no disks are to come of it.
+/// Runs the conversion as a stage. `None` if it fails or does not produce disks (a dry run).
 pub async fn convert(
     ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
@@ -32,7 +32,7 @@ pub async fn convert(
         }
     }
     if let Some(error) = &converted.fix_failure {
-        // The disks are there, and the domain will have hardware that the guest knows already.
+        // The disks are usable, and the domain gets hardware that the guest supports already.
         let failure = StageError::of(Stage::Pipeline, error).failure;
         ledger.report.errors.push(failure);
     }

@@ -1,5 +1,5 @@
-//! The export stage: a running VM is switched off or a snapshot of it taken, where that is asked
-//! for, and its disks leave the source.
+//! The export stage: powers a running VM off or takes a snapshot, if requested, and downloads its
+//! disks.
 
 use std::cell::RefCell;
 
@@ -17,13 +17,12 @@ use crate::exporter::{ExportRequest, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{ExportState, ExportedVm, PowerState, PoweredOff, Stage, Warning, WarningCode};
 use crate::progress::Progress;
 
-/// The stage.
 pub(in crate::pipeline) struct ExportStage<'a> {
     job: &'a Job,
     source: &'a Source,
     ready: &'a ReadyRun,
     held: &'a LockedOutput,
-    /// The VM as it was last seen, also when the export fails.
+    /// Last known state of the VM, also after a failed export.
     seen: RefCell<SourceNow>,
     warnings: RefCell<Vec<Warning>>,
 }
@@ -40,12 +39,12 @@ impl<'a> ExportStage<'a> {
         Self { job, source, ready, held, seen, warnings }
     }
 
-    /// The VM as it was last seen, and what went less than well with it.
+    /// The last known state of the VM, and the warnings about it.
     pub fn seen(self) -> (SourceNow, Vec<Warning>) {
         (self.seen.into_inner(), self.warnings.into_inner())
     }
 
-    /// Exports; the state belongs to the disks.
+    /// Exports; the returned state is the one in which the disks were read.
     pub async fn run(
         &self,
         progress: &Progress,
@@ -76,8 +75,8 @@ impl<'a> ExportStage<'a> {
         };
         let exported = self.source.export(&vm, &request, progress, cancel).await;
         let exported = exported.at(Stage::Export)?;
-        // Nothing could start the VM while its disks were read. What was noted of its switching off
-        // may have changed its revision late.
+        // The VM could not be started while its disks were read. Late effects of its shutdown may
+        // have changed its revision.
         if let Ok(after) = self.source.state(&vm).await {
             self.seen.borrow_mut().state.clone_from(&after);
             if !of_snapshot && after.power == vm.power {
@@ -88,7 +87,7 @@ impl<'a> ExportStage<'a> {
         Ok((exported, ExportState { source: state, snapshot: of_snapshot, powered_off, asked }))
     }
 
-    /// Switches a running VM off, if that is asked for.
+    /// Powers a running VM off, if requested.
     async fn switch_off(
         &self,
         progress: &Progress,
@@ -99,7 +98,7 @@ impl<'a> ExportStage<'a> {
             return Ok(None);
         };
         progress.note(format!("shutting down {}", vm.name));
-        // Noted before: whatever becomes of this run, the VM is to come back.
+        // Recorded first: whatever happens to this run, the VM must be powered on again.
         let noted =
             |how| SwitchedOff { vm: identity(vm), id: vm.id.clone(), name: vm.name.clone(), how };
         self.held.claim.switches_off(noted(None)).at(Stage::Export)?;
@@ -118,7 +117,7 @@ impl<'a> ExportStage<'a> {
         Ok(off)
     }
 
-    /// The snapshot of a running VM, if there is to be one. Its name is noted before it is taken.
+    /// The request for a snapshot of a running VM, if one is wanted. Its name is recorded first.
     fn snapshot(
         &self,
     ) -> Result<Option<SnapshotRequest>, super::super::output::output_lock::Error> {

@@ -1,5 +1,5 @@
-//! A domain that must not be started, since its source was powered on in between, is undone:
-//! nobody is to start it by hand from disks that are no longer those of the source.
+//! Removes a domain that must not be started, since its source was powered on in the meantime:
+//! nobody may start it by hand from outdated disks.
 
 use super::super::job::ImportSettings;
 use super::super::output::made::Undone;
@@ -7,7 +7,7 @@ use super::stage_runner::StageRunner;
 use crate::libvirt::{self, UndoReport};
 use crate::model::{Stage, Warning, WarningCode, chain};
 
-/// Undoes the domain that this run has defined. What stays of it is told.
+/// Undoes the domain that this run has defined. Objects that stay are reported as warnings.
 pub(in crate::pipeline) async fn take_back(target: &ImportSettings, ledger: &mut StageRunner<'_>) {
     let Some(domain) = ledger.report.domain.clone() else { return };
     let undone = async {

@@ -1,5 +1,5 @@
-//! What the disks tell of the guest, carried to everything that plans by it: the manifest, the
-//! report and the order of the disks.
+//! Passes the guest facts on the disks to all parts that depend on them: the manifest, the report
+//! and the boot order of the disks.
 
 use std::path::Path;
 
@@ -13,7 +13,8 @@ use crate::model::{
     ConvertedDisks, GuestFacts, OsFamily, SourceVm, Stage, Warning, WarningCode, chain,
 };
 
-/// Has the manifest say what the disks tell, in its file too where it has one and is ours.
+/// Updates the manifest with facts from the disks, and its file if that exists and hyperexport
+/// wrote it.
 pub fn know(
     ledger: &mut StageRunner<'_>,
     manifest: &mut Manifest,
@@ -38,7 +39,7 @@ pub fn know(
     if let Some(disks) = disks {
         order(disks, &vm);
     }
-    // A manifest of another program stays as it is.
+    // A manifest of another program is not changed.
     if !manifest.describe(&vm) {
         return;
     }
@@ -50,7 +51,7 @@ pub fn know(
     }
 }
 
-/// Puts disks into the boot order of their VM.
+/// Sorts disks by the boot order of their VM.
 pub fn order(disks: &mut ConvertedDisks, vm: &SourceVm) {
     for disk in &mut disks.0 {
         let known = vm.disks.iter().find(|known| known.id == disk.id);
@@ -61,7 +62,7 @@ pub fn order(disks: &mut ConvertedDisks, vm: &SourceVm) {
     disks.0.sort_by_key(|disk| disk.boot_order);
 }
 
-/// The VM of a manifest with what a conversion found; a manifest of another program does not say.
+/// The VM of a manifest with the facts of a conversion; a manifest of another program lacks them.
 pub fn planned(manifest: &Manifest, facts: Option<&GuestFacts>) -> SourceVm {
     let vm = manifest.source_vm();
     match facts.filter(|_| vm.facts.is_none()) {
@@ -70,10 +71,10 @@ pub fn planned(manifest: &Manifest, facts: Option<&GuestFacts>) -> SourceVm {
     }
 }
 
-/// Refuses what a guest that was looked into cannot do.
+/// Rejects settings that the inspected guest does not support.
 ///
 /// # Errors
-/// [`StageError`] when the guest agent is waited for and the guest has none.
+/// [`StageError`] when the run waits for the guest agent and the guest has none.
 pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(), StageError> {
     let waits = target.start.as_ref().is_some_and(|start| matches!(start.wait.sign, Sign::Agent));
     let has_none = vm.facts.as_ref().is_some_and(|facts| facts.agent == Some(false));
@@ -89,7 +90,7 @@ pub fn check(vm: &SourceVm, target: &ImportSettings, stage: Stage) -> Result<(),
     Err(stopped.by_other_flags())
 }
 
-/// The facts that an earlier run reported of the VM of `manifest`.
+/// The facts that an earlier run reported for the VM of `manifest`.
 pub fn reported(output: &Path, manifest: &Manifest) -> Option<GuestFacts> {
     let result = crate::pipeline::output::result_file::read_result(
         &output.join(super::super::output::report::FILE_NAME),

@@ -1,5 +1,5 @@
-//! The import of a VM with its journal: its steps are noted in the output directory for as long as
-//! another run may have to take them back.
+//! Imports a VM with its journal: steps are recorded in the output directory as long as another run
+//! may have to undo them.
 
 use std::io;
 use std::path::Path;
@@ -25,7 +25,8 @@ use crate::pipeline::output::result_file::RECORDS;
 use crate::progress::{Control, Progress};
 use crate::state::Folder;
 
-/// Volumes and domain. What libvirt made of the domain is kept as `domain.xml`.
+/// Uploads the volumes and defines the domain. libvirt's version of the domain is saved as
+/// `domain.xml`. Returns whether the stage has succeeded.
 pub async fn definition(
     ledger: &mut StageRunner<'_>,
     manifest: &Manifest,
@@ -52,7 +53,8 @@ pub async fn definition(
     let report = &mut ledger.report;
     (report.domain, report.target, report.run) = (so_far.domain, so_far.target, so_far.run);
     let warnings = report.domain.as_ref().map(|domain| domain.warnings.clone());
-    // Preflight knew the disks as a conversion was to leave them; these go by what it left.
+    // The warnings of preflight were based on expected disks; these are based on the converted
+    // ones.
     ledger.warn_news(warnings.unwrap_or_default());
     if let Err(error) = recorded {
         let text =
@@ -62,7 +64,8 @@ pub async fn definition(
     true
 }
 
-/// The same of disks that an earlier run converted: each that has changed since is warned of.
+/// As [`definition`], for disks that an earlier run converted: warns of disks that have changed
+/// since.
 pub async fn definition_of_known(
     ledger: &mut StageRunner<'_>,
     manifest: &Manifest,
@@ -72,11 +75,11 @@ pub async fn definition_of_known(
 ) -> bool {
     let stop = ledger.cancel.child_token();
     let control = Control { progress: ledger.progress, cancel: &stop };
-    // The domain gets them changed or not.
+    // The domain gets the disks, changed or not.
     let mut given = disks.clone();
     given.0.iter_mut().for_each(|disk| disk.content = None);
     let mut changed = None;
-    // The guest of a boot proof writes to images that lie in the pool.
+    // During a boot proof, the guest writes to images that are used in place.
     let is_first = target.after.boot_proof.is_some();
     if is_first {
         changed = converted::content_warning(disks, control).await;
@@ -98,28 +101,26 @@ pub async fn definition_of_known(
     defined
 }
 
-/// The import of a VM.
 struct Import<'a> {
-    /// The manifest, and what a conversion of a manifest of another program found.
+    /// The manifest, and the facts of the conversion for a manifest of another program.
     known: (&'a Manifest, Option<&'a GuestFacts>),
     output: &'a Path,
-    /// The same by its descriptor.
+    /// The output directory, by its descriptor.
     folder: &'a Folder,
     disks: &'a ConvertedDisks,
     target: &'a ImportSettings,
-    /// Gets what was undone first.
+    /// Collects warnings about steps of a killed run that were undone first.
     told: &'a RunDetails,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
 impl Import<'_> {
-    /// Imports. Its steps are noted in the output directory for as long as they may have to be
-    /// undone by another run, and then recorded in the report and its record: whether that
-    /// could be written is returned.
+    /// Imports the VM. Its steps are recorded in the journal as long as another run may have to
+    /// undo them, and then in the report and its record. Returns whether these could be written.
     ///
     /// # Errors
-    /// [`StageError`]; everything that was made is undone.
+    /// [`StageError`]; all objects that were created are removed.
     async fn run(&self, report: &mut RunReport) -> Result<io::Result<()>, StageError> {
         let Self {
             known: (manifest, facts),
@@ -131,7 +132,7 @@ impl Import<'_> {
             progress,
             cancel,
         } = self;
-        // Not found in preflight if the target could not be reached then.
+        // Preflight could not do this if the target was unreachable then.
         let recovered = journal::recover(output, target).await.at(Stage::Libvirt)?;
         told.warn_all(recovery::of_taken(&recovered.taken));
         told.warn_all(recovered.kept.iter().map(|kept| recovery::of_kept(kept, output)).collect());
@@ -157,11 +158,11 @@ impl Import<'_> {
                 return Err(StageError::of(Stage::Libvirt, &error));
             }
         };
-        // Where there is no key by now, undo goes by the marks on what was made.
+        // Without a key, undo relies on the marks on the created objects.
         domain.seal = records::seal(&domain).unwrap_or_default();
         let saved = folder.save(DOMAIN_XML, domain.xml.as_bytes());
         (report.domain, report.target) = (Some(domain), Some(target.asked.clone()));
-        // Before the journal ends: whenever the run is killed, one of the two tells how to undo it.
+        // Before the journal ends: a run killed at any moment leaves one of the two for the undo.
         let recorded = records::begin(report);
         journal.end().at(Stage::Libvirt)?;
         let noted = report.domain.as_ref().map_or(Ok(()), |domain| note_content(folder, domain));
@@ -169,7 +170,7 @@ impl Import<'_> {
     }
 }
 
-/// Adds the content of volumes that were read back to the report of the conversion.
+/// Adds content hashes of volumes that were read back to the report of the conversion.
 fn note_content(folder: &Folder, domain: &DefinedDomain) -> io::Result<()> {
     let read_back = domain.volumes.iter().filter_map(|volume| Some((volume, volume.content?)));
     let told: Vec<_> = read_back
@@ -180,7 +181,7 @@ fn note_content(folder: &Folder, domain: &DefinedDomain) -> io::Result<()> {
         .collect();
     let text = folder.read_own(convert::REPORT, LARGEST_REPORT).ok().flatten();
     let report: Option<Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
-    // One without a proof is of an earlier version, or of somebody else.
+    // A report without a proof is of an earlier version, or of another program.
     let Some(mut report) = report.filter(|report| report["proof"].is_object()) else {
         return Ok(());
     };

@@ -1,5 +1,5 @@
-//! The domain that an earlier run defined from the same export: it is kept as it is, and when it is
-//! gone what it left is cleared away.
+//! The domain that an earlier run defined from the same export: it is kept unchanged. If it is
+//! gone, its remaining volumes are removed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::libvirt::{Error, UndoReport};
 use crate::model::{ExportedDisk, Stage};
 use crate::pipeline::output::reuse::{KeptDomain, PreviousConversion, ReusableExport};
 
-/// Flags that ask for something to be done once. A later run need not ask for it again.
+/// Flags for actions that are done once. A later run need not repeat them.
 const ONCE: [&str; 6] = [
     "--boot-proof",
     "--boot-test",
@@ -24,15 +24,15 @@ const ONCE: [&str; 6] = [
     "--verify-upload",
 ];
 
-/// The flag that names the domain.
+/// The flag for the domain's name.
 const NAME: &str = "--libvirt-name";
 
-/// Why the domain is not known.
+/// Why the domain could not be determined.
 #[derive(Debug)]
 pub enum Failed {
-    /// libvirt does not say.
+    /// libvirt has reported an error.
     Libvirt(Error),
-    /// It was made from something else, or a record cannot be read.
+    /// The domain was made from another export or conversion, or a record cannot be read.
     Refused(StageError),
 }
 
@@ -48,10 +48,11 @@ impl From<StageError> for Failed {
     }
 }
 
-/// The domain that this folder has defined under the name that is asked for, if it is still there.
+/// Finds the domain with the requested name that was defined from this directory, if it still
+/// exists.
 ///
 /// # Errors
-/// [`Failed`], among others when it was defined from another export or with other flags.
+/// [`Failed`], for example when the domain was defined from another export or with other flags.
 pub async fn find(
     target: &ImportSettings,
     output: &Path,
@@ -64,7 +65,7 @@ pub async fn find(
         let Some(domain) = record.report.domain.clone() else { continue };
         let connection = target.connections.open(&target.settings).await?;
         let now = connection.domain_now(&domain).await?;
-        // Set aside by a later run, it has another name.
+        // A domain that a later run has renamed does not count.
         let Some(now) = now.filter(|now| now.name == name) else { continue };
         let made_at = match &kept.converted {
             PreviousConversion::Kept(kept) => kept.record.as_ref().map(|record| record.made_at),
@@ -107,11 +108,11 @@ fn without_volume(name: &str, path: &str, output: &Path) -> StageError {
     StageError::because(Stage::Preflight, text, hint).coded("volume-gone")
 }
 
-/// The run that defined the domain of the name that is asked for, if that is still there, however
-/// it was defined. One that would be replaced must have its volumes.
+/// The run that defined the domain with the requested name, if that still exists, with any flags. A
+/// domain that would be replaced must have its volumes.
 ///
 /// # Errors
-/// What libvirt says.
+/// Errors of libvirt.
 pub async fn standing<'a>(
     target: &ImportSettings,
     records: &'a [Record],
@@ -132,8 +133,7 @@ pub async fn standing<'a>(
     Ok(None)
 }
 
-/// Whether nothing is defined in the place of a domain that is there: it is not to be replaced, or
-/// is the very one that is asked for.
+/// Whether an existing domain stays: it is not to be replaced, or it matches the request.
 pub(in crate::pipeline) fn needs_no_copy(
     record: &Record,
     target: &ImportSettings,
@@ -146,11 +146,11 @@ pub(in crate::pipeline) fn needs_no_copy(
     !replaced || differences(record, target, exported, made_at).is_empty()
 }
 
-/// Removes volumes that a domain of this folder left which is gone, where they are still what they
-/// were made of. In a dry run it only says what would go.
+/// Removes the volumes of a domain of this directory that is gone, if they are unchanged. A dry run
+/// only reports them.
 ///
 /// # Errors
-/// What libvirt says.
+/// Errors of libvirt.
 pub async fn clear(
     target: &ImportSettings,
     records: &[Record],
@@ -161,7 +161,7 @@ pub async fn clear(
     let name = target.domain_name(vm_name);
     let mut cleared = UndoReport::default();
     for record in of_target(target, records, &name) {
-        // Volumes carry no mark: which ones are its own only a run of ours can say.
+        // Volumes have no marks: only a sealed record proves which ones belong to the run.
         let domain = record.report.domain.as_ref().filter(|domain| records::is_sealed(domain));
         let Some(domain) = domain else { continue };
         let connection = target.connections.open(&target.settings).await?;
@@ -179,7 +179,7 @@ pub async fn clear(
     Ok(cleared)
 }
 
-/// Runs that defined a domain of that name there and were not undone, in their order.
+/// Runs that defined a domain of that name at this URI and were not undone, in their order.
 fn of_target<'a>(
     target: &ImportSettings,
     records: &'a [Record],
@@ -192,7 +192,7 @@ fn of_target<'a>(
     })
 }
 
-/// What the domain was made of that is not what is asked for.
+/// Differences between the origin of the domain and the request.
 fn differences(
     record: &Record,
     target: &ImportSettings,
@@ -214,7 +214,7 @@ fn differences(
         found.push("from another export or conversion".to_owned());
     }
     if let Some(then) = &report.target {
-        // By its name the domain was found.
+        // The domain was found by its name, so the flag does not matter.
         let (now, then) = (target.asked.without(NAME), then.without(NAME));
         found.extend(now.differences(&then.without_dropped(&ONCE, &now)));
     }

@@ -1,4 +1,4 @@
-//! The package that an export becomes, if one is asked for.
+//! The OVF or OVA package of an export.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::pipeline::output::BOTH_WAYS;
 use crate::pipeline::output::reuse::ReusableExport;
 use crate::progress::Control;
 
-/// Writes it into `folder`; says whether all is well. An OVA takes the place of its files.
+/// Writes the package into `folder`; returns whether that succeeded. An OVA replaces its files.
 pub async fn write(
     job: &Job,
     exported: &ExportedVm,
@@ -54,7 +54,7 @@ pub async fn write(
     true
 }
 
-/// Writes that of an export which an earlier run made, unless it is there as it was written.
+/// Writes the package of an export that an earlier run made, unless it exists unchanged.
 pub async fn of_kept(
     job: &Job,
     kept: &ReusableExport,
@@ -70,13 +70,13 @@ pub async fn of_kept(
         return ledger.stage_as(Stage::Package, StageStatus::Kept, check).await.is_some();
     }
     if kept.package.is_some() {
-        // Its sums are gone: descriptor and sums are of one making.
+        // Some files of the package are gone: descriptor and checksums must be written together.
         remove(names.iter().map(|name| ready.output.join(name)), ledger);
     }
     write(job, &kept.exported(), &ready.output, ledger).await
 }
 
-/// Compares the files of a package with what was recorded of them.
+/// Compares the files of a package with their records.
 async fn unchanged(
     kept: &ReusableExport,
     output: &Path,

@@ -1,9 +1,9 @@
-//! Every refusal that costs seconds, before anything changes anywhere.
+//! All checks that take only seconds, before anything changes anywhere.
 //!
-//! A vCenter that cannot be reached, a VM that cannot be exported, an output directory in use, a
-//! libvirt host that says no: all of these stop the run here. A converter that is missing does not,
-//! nor does a libvirt host that cannot be reached: the export is worth having without them, so they
-//! become warnings. Where a flag such as `--power-off` needs the domain, that host stops the run,
+//! An unreachable vCenter, a VM that cannot be exported, a locked output directory, a libvirt host
+//! that rejects the VM: all of these stop the run here. A missing converter and an unreachable
+//! libvirt host do not: the export is useful without them, so they become warnings. If a flag such
+//! as `--power-off` needs the domain, an unreachable host stops the run, too.
 //! too.
 
 use std::os::unix::fs::MetadataExt;
@@ -31,10 +31,10 @@ use crate::pipeline::output::reuse::{
 };
 use crate::{manifest, panics};
 
-/// Logs in.
+/// Connects to the source and logs in.
 ///
 /// # Errors
-/// [`StageError`] when the source cannot be reached or says no.
+/// [`StageError`] when the source cannot be reached or rejects the login.
 pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, StageError> {
     tokio::select! {
         source = job.source.open() => source.at(Stage::Preflight),
@@ -42,11 +42,11 @@ pub async fn connect(job: &Job, cancel: &CancellationToken) -> Result<Source, St
     }
 }
 
-/// Checks all that can be checked without changing anything. What is known of a refused run goes to
-/// `told`.
+/// Checks everything that can be checked without changing anything. Facts and warnings of a run
+/// that is then rejected are collected in `told`.
 ///
 /// # Errors
-/// [`StageError`] with the first reason to refuse.
+/// [`StageError`] with the first failed check.
 pub async fn check(
     source: &Source,
     job: &Job,
@@ -126,7 +126,7 @@ pub async fn check(
     if cancel.is_cancelled() { Err(interrupted()) } else { Ok(ready) }
 }
 
-/// Checks the guest of a conversion that is reused: what that found in the disks is known already.
+/// Checks the guest of a conversion that is reused: its facts are known already.
 fn converted_guest(target: &ImportSettings, earlier: &PreviousRun) -> Result<(), StageError> {
     let PreviousRun::Export(kept) = earlier else { return Ok(()) };
     if !is_converted(earlier) {
@@ -136,7 +136,7 @@ fn converted_guest(target: &ImportSettings, earlier: &PreviousRun) -> Result<(),
     guest::check(&guest::planned(&kept.described(), facts), target, Stage::Preflight)
 }
 
-/// Where the disks of a new export are written: beside an export that they will replace.
+/// Folder of the disks of a new export: a staging folder if it will replace an old export.
 fn export_folder(earlier: &PreviousRun, output: &Path) -> PathBuf {
     match earlier {
         PreviousRun::Replaced(_) => output.join(staged_files::FRESH),
@@ -144,9 +144,8 @@ fn export_folder(earlier: &PreviousRun, output: &Path) -> PathBuf {
     }
 }
 
-/// Makes of the VM as it was found the one that the stages work with, and returns what is told of
-/// that. Its cards get the addresses that they lack, or that the user wants: those of its export in
-/// `output`, where that is there.
+/// Completes the inspected VM for the stages, and returns the warnings about that. Cards get
+/// missing or new addresses: those of the export in `output`, if there is one.
 fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning> {
     source_after::as_it_was(inspected, output);
     let vm = &mut inspected.vm;
@@ -158,7 +157,7 @@ fn completed(job: &Job, inspected: &mut Inspected, output: &Path) -> Vec<Warning
     warnings
 }
 
-/// Whether the login may do what is asked for, and the source can.
+/// Checks the privileges of the login, and whether the source supports `--source-after`.
 async fn allowed(
     source: &Source,
     job: &Job,
@@ -171,18 +170,18 @@ async fn allowed(
     Ok(warning)
 }
 
-/// What of a VM no domain gets.
+/// Warnings about hardware of the VM that domains do not get.
 fn not_kept(vm: &SourceVm) -> Vec<Warning> {
     let told = vm.board.not_kept.iter();
     told.map(|lost| Warning::new(Stage::Preflight, lost.code.clone(), lost.text.clone())).collect()
 }
 
-/// Whether the conversion that is asked for is there.
+/// Whether the requested conversion exists already.
 pub fn is_converted(earlier: &PreviousRun) -> bool {
     matches!(earlier, PreviousRun::Export(kept) if matches!(kept.converted, PreviousConversion::Kept(_)))
 }
 
-/// Refuses what cannot be meant of this VM, as far as its power state tells.
+/// Rejects flags that contradict the power state of this VM.
 fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     let Some(target) = &job.target else { return Ok(()) };
     let Some(flag) = target.starts_by().filter(|_| vm.power == PowerState::On) else {
@@ -203,7 +202,7 @@ fn contradictions(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     if job.power_off.is_some() { Ok(()) } else { start::check(target, vm.power) }
 }
 
-/// Refuses flags that do nothing in a guest which the source calls Windows.
+/// Rejects flags without effect in a guest that the source reports as Windows.
 fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     let agent = job.conversion.as_ref().map(|settings| &settings.agent);
     if vm.guest.family != OsFamily::Windows || agent.is_none_or(|agent| *agent == Agent::default())
@@ -217,8 +216,8 @@ fn for_linux(job: &Job, vm: &SourceVm) -> Result<(), StageError> {
     Err(StageError::because(Stage::Preflight, text, hint).coded("agent-for-linux"))
 }
 
-/// Refuses a folder that others can write to, or warns of it. Finishes what a killed run left half
-/// replaced; a dry run only says so.
+/// Rejects an output directory that others can write to, or warns of it. Completes a replacement
+/// that a killed run left unfinished; a dry run only reports it.
 fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
     let shared = output_lock::check_folder(output).at(Stage::Preflight)?;
     if job.dry_run && staged_files::is_unsettled(output) {
@@ -233,7 +232,7 @@ fn settled(job: &Job, output: &Path) -> Result<Option<Warning>, StageError> {
     Ok(shared)
 }
 
-/// Whether the VM can be exported in the way that is asked for.
+/// Checks whether the VM can be exported in the requested way.
 fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), StageError> {
     let running = job.power_off.is_some() || job.snapshot.is_some();
     source.exportable(inspected, running).at(Stage::Preflight)?;
@@ -250,14 +249,14 @@ fn exportable(source: &Source, job: &Job, inspected: &Inspected) -> Result<(), S
     Ok(())
 }
 
-/// Refuses to start, or to prove, a domain of disks that are not those of the VM as it is now. What
-/// is done already is no matter.
+/// Refuses to start, or to prove, a domain whose disks are not those of the current VM. Steps that
+/// are already done do not count.
 fn current(job: &Job, ready: &ReadyRun) -> Result<(), StageError> {
     let (Some(target), PreviousRun::Export(kept)) = (&job.target, &ready.earlier) else {
         return Ok(());
     };
     let running = ready.domain.as_ref().is_some_and(|domain| domain.active);
-    // Beside a source that runs, a copy is what is asked for.
+    // Beside a running source, a copy is wanted.
     let beside = ready.vm.power == PowerState::On;
     let is_copy = target.allow_running_source && beside;
     let starts = target.start.is_some() && !is_copy && !running;
@@ -290,7 +289,7 @@ fn interrupted() -> StageError {
     StageError::because(Stage::Preflight, "interrupted", "run the same command again")
 }
 
-/// Whether the export can become the package that is asked for: that takes VMDKs.
+/// Checks whether the export can become the requested package, which needs VMDKs.
 fn packable(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Result<(), StageError> {
     let is_vmdk =
         |disk: &SourceDisk| exports.contains(&ExportFile::of_disk(&disk.id, DiskFormat::Vmdk));
@@ -307,7 +306,7 @@ fn packable(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Result<(), Stag
     }
 }
 
-/// The same of the disks of an export that is there.
+/// The same check for the disks of an export that is reused.
 fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), StageError> {
     let fits = |disk: &ExportedDisk| {
         let is_here = disk.path.parent() == Some(output) && disk.path.is_file();
@@ -325,7 +324,7 @@ fn kept_packable(job: &Job, kept: &ReusableExport, output: &Path) -> Result<(), 
     Err(StageError::because(Stage::Preflight, text, hint).coded("not-packable"))
 }
 
-/// Names of all files that a run makes in its output directory.
+/// Names of all files that a run writes to its output directory.
 fn files(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Vec<String> {
     let mut names: Vec<_> = exports.iter().map(|file| file.name.clone()).collect();
     names.extend(job.format.makes(&vm.name));
@@ -346,8 +345,8 @@ fn files(job: &Job, vm: &SourceVm, exports: &[ExportFile]) -> Vec<String> {
     names
 }
 
-/// Whether the disks will fit: refused when they cannot. A thin disk may well be far smaller than
-/// what its guest sees, and only the transfer tells: so for the worst case this is a warning.
+/// Checks whether the disks fit; an error if they cannot. A thin disk may be far smaller than its
+/// capacity, which only the download shows: the worst case is therefore only a warning.
 fn space(
     output: &Path,
     vm: &SourceVm,
@@ -356,7 +355,7 @@ fn space(
 ) -> Result<Option<Warning>, StageError> {
     let Some(there) = output.ancestors().find(|path| path.exists()) else { return Ok(None) };
     let Ok(free) = nix::sys::statvfs::statvfs(there) else { return Ok(None) };
-    // What a killed run left there is taken over or goes.
+    // Files of a killed run are reused or removed.
     let of_dead_run: ByteSize = exports
         .iter()
         .flat_map(|ExportFile { name, .. }| {
@@ -387,7 +386,7 @@ fn space(
     }))
 }
 
-/// A missing converter leaves a good export, so it only warns.
+/// A missing converter leaves a usable export, so it is only a warning.
 async fn converter(
     vm: &SourceVm,
     settings: &convert::Settings,

@@ -1,5 +1,4 @@
-//! What the login must be allowed for the flags of a run, compared before anything begins with what
-//! it is allowed.
+//! Compares the privileges that a run's flags need with those of the login, before anything begins.
 
 use super::super::job::{ComesBack, Job};
 use super::stage_error::{At, StageError};
@@ -7,11 +6,11 @@ use crate::exporter::source::{Source, SourceSettings};
 use crate::exporter::{self, Granted, Need, Transport};
 use crate::model::{PowerState, SourceAfter, SourceVm, Stage, Warning, WarningCode};
 
-/// Refuses a run whose login lacks a privilege; `exports` says whether disks leave the source.
-/// Warns where the server does not tell.
+/// Rejects a run whose login lacks a privilege; `exports` states whether disks are downloaded.
+/// Warns if the server does not report privileges.
 ///
 /// # Errors
-/// [`StageError`] with every privilege that is lacking.
+/// [`StageError`] with all missing privileges.
 pub(in crate::pipeline) async fn check(
     source: &Source,
     job: &Job,
@@ -46,7 +45,7 @@ pub(in crate::pipeline) async fn check(
     Err(StageError::of(Stage::Preflight, &error))
 }
 
-/// What a run needs: of each entry one of the ways that it lists.
+/// Needs of a run: each entry lists alternatives, one of which is sufficient.
 fn needs(job: &Job, vm: &SourceVm, exports: Option<Transport>) -> Vec<Vec<Need>> {
     let mut needs = Vec::new();
     if let Some(transport) = exports {
@@ -54,7 +53,7 @@ fn needs(job: &Job, vm: &SourceVm, exports: Option<Transport>) -> Vec<Vec<Need>>
         let snapshot = runs && job.snapshot.is_some();
         needs.push(match transport {
             Transport::Datastore => vec![Need::Datastore],
-            // No lease, and the datastore is read; that of a running VM cannot be.
+            // Without a lease, the datastore is read, which is impossible for a running VM.
             Transport::Auto if !snapshot => vec![Need::Export, Need::Datastore],
             Transport::Auto | Transport::Nfc => vec![Need::Export],
         });
@@ -80,7 +79,7 @@ fn needs(job: &Job, vm: &SourceVm, exports: Option<Transport>) -> Vec<Vec<Need>>
     needs
 }
 
-/// What is lacking of the first way, if none of them is open.
+/// Missing privileges of the first alternative, if none is available.
 fn of_ways(granted: &Granted, ways: &[Need]) -> Vec<String> {
     let lacking: Vec<_> = ways.iter().map(|need| granted.lacks(*need)).collect();
     match lacking.iter().any(Vec::is_empty) {
@@ -89,7 +88,7 @@ fn of_ways(granted: &Granted, ways: &[Need]) -> Vec<String> {
     }
 }
 
-/// The kinds of use, as `hyperexport role --for` takes them.
+/// The uses, in the notation of `hyperexport role --for`.
 fn uses(job: &Job, settings: &exporter::Settings) -> String {
     let by_datastore = settings.transport == Transport::Datastore;
     let uses = [

@@ -1,4 +1,4 @@
-//! A run that passed preflight, and what preflight reported.
+//! Results of preflight for a run that has passed it.
 
 use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
@@ -11,63 +11,63 @@ use crate::pipeline::job::Job;
 use crate::pipeline::output::records::Record;
 use crate::pipeline::output::reuse::{KeptDomain, PreviousRun};
 
-/// A run that may begin, but for its source.
+/// A run that may start; the source is kept separately.
 pub struct ReadyRun {
-    /// The VM as it is now.
+    /// The VM as it was inspected, completed for the stages.
     pub vm: SourceVm,
-    /// In which state it is.
+    /// State of the VM at its inspection.
     pub state: SourceState,
     /// Absolute path of the output directory.
     pub output: PathBuf,
-    /// The files that the export will make there.
+    /// Files that the export will write to the output directory.
     pub exports: Vec<ExportFile>,
-    /// Whether its disks are converted while they leave the source.
+    /// Whether each disk is converted during the download.
     pub streaming: Vec<(DiskId, Streaming)>,
-    /// What lies in the VM's CD-ROM drives, where it is exported.
+    /// Images in the VM's CD-ROM drives that will be exported.
     pub media: Vec<ExpectedMedium>,
-    /// Names of all files that the run will make there.
+    /// Names of all files that the run will write to the output directory.
     pub makes: Vec<String>,
-    /// Names of the snapshots of our kind that the VM has.
+    /// Names of hyperexport's snapshots that the VM has.
     pub snapshots: Vec<String>,
-    /// What there is to build on.
+    /// Results of an earlier run in the output directory.
     pub earlier: PreviousRun,
-    /// The domain that is there already.
+    /// Domain that exists already and is kept.
     pub domain: Option<KeptDomain>,
-    /// What the target would make, where it could be asked and nothing is there.
+    /// Preview of the domain, if the target could be asked and has no domain yet.
     pub preview: Option<Preview>,
-    /// Paths of volumes that a domain left which is gone: they are removed before the run begins.
+    /// Paths of volumes of a domain that is gone: they are removed before the run starts.
     pub going: Vec<String>,
-    /// The runs of the output directory that defined a domain, the newest first.
+    /// Records of the runs of the output directory that defined a domain, the newest first.
     pub records: Vec<Record>,
-    /// What a run would do before anything else, for the plan of a dry run.
+    /// Steps that precede all others, for the plan of a dry run.
     pub first: Vec<String>,
-    /// Whether VMware Tools run in the guest, where that is known.
+    /// Whether VMware Tools are running in the guest, if that is known.
     pub tools: Option<bool>,
-    /// What is less than well.
+    /// Warnings of preflight.
     pub warnings: Vec<Warning>,
 }
 
-/// What is known of a run although it may be refused.
+/// Facts and warnings of a run that may still be rejected.
 #[derive(Default)]
 pub struct RunDetails {
-    /// Name and id of the VM.
+    /// Name and id of the VM, once it was found.
     pub found: OnceCell<(String, String)>,
     warnings: RefCell<Vec<Warning>>,
 }
 
 impl RunDetails {
-    /// Adds warnings.
+    /// Adds warnings, which stay if the run is rejected.
     pub fn warn_all(&self, warnings: Vec<Warning>) {
         self.warnings.borrow_mut().extend(warnings);
     }
 
-    /// The warnings, in their order.
+    /// Removes and returns the warnings, in order.
     pub fn warnings(&self) -> Vec<Warning> {
         self.warnings.take()
     }
 }
 
-/// Where the seed of cloud-init goes, if there is to be one.
+/// Path of the cloud-init seed, if one is requested.
 pub fn seed(job: &Job, vm: &SourceVm, output: &Path) -> Option<PathBuf> {
     job.conversion.as_ref()?.cloud_init.as_ref()?;
     Some(convert::seed_path(&vm.name, output))

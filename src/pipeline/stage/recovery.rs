@@ -1,5 +1,5 @@
-//! What preflight does about a run that was killed: what the run left on its target is undone
-//! first, or foreseen in a dry run.
+//! Recovery from a killed run in preflight: the steps of that run on its target are undone first,
+//! or only reported in a dry run.
 
 use std::path::Path;
 
@@ -14,26 +14,25 @@ use crate::libvirt::{Undo, UndoReport};
 use crate::model::{Stage, Warning, WarningCode};
 use crate::state::Key;
 
-/// The code of warnings about what was undone.
+/// Code of the warnings about undone steps.
 pub(in crate::pipeline) const TAKEN_BACK: WarningCode = WarningCode::TakenBack;
 
-/// What became of what a killed run left, or what would. What a person should know is told already.
+/// Result of a recovery, or of its dry run. Its warnings were reported already.
 #[derive(Default)]
 pub(in crate::pipeline) struct Recovery {
     /// Lines for the plan of a dry run.
     pub plan: Vec<String>,
     /// Steps that a run would undo first.
     pub undone: Vec<Undo>,
-    /// The record of a domain that stays, since somebody may use it by now.
+    /// Record of a domain that stays, since it may be in use by now.
     pub kept: Option<Record>,
 }
 
-/// Undoes what a killed run left, or foresees it in a dry run. What was done goes to `told`,
-/// also where the run is refused then.
+/// Undoes the steps of a killed run, or reports them in a dry run. Undone steps are added to
+/// `told`, even if the run is then rejected.
 ///
 /// # Errors
-/// [`StageError`]. That the target of this run cannot be reached now is none: it may be there
-/// later.
+/// [`StageError`]. An unreachable target is no error: it may be reachable later.
 pub(in crate::pipeline) async fn first(
     output: &Path,
     target: &ImportSettings,
@@ -41,18 +40,18 @@ pub(in crate::pipeline) async fn first(
     told: &RunDetails,
 ) -> Result<Recovery, StageError> {
     if !dry_run {
-        // Without a key nothing could be noted when the export is there, hours later.
+        // Without a key, no journal could be written after the export, hours later.
         Key::get().at(Stage::Preflight)?;
     }
     let Some(pending) = pending(output)? else {
-        // An empty journal, of a run that had begun nothing, is left to the import.
+        // An empty journal, of a run without steps, is left to the import.
         return Ok(Recovery::default());
     };
     pending.check(output, &target.settings.uri).at(Stage::Preflight)?;
     if dry_run {
         return foresee(output, target, pending, told).await;
     }
-    // Nobody else takes the same journal back, and no run begins between.
+    // The lock prevents that another run undoes the same journal, or starts in between.
     let claim = OutputDir::take(output).at(Stage::Preflight)?;
     let recovered = recover(output, target, told).await;
     claim.give_back().at(Stage::Preflight)?;
@@ -111,7 +110,7 @@ async fn foresee(
     Ok(Recovery { plan, undone, ..Recovery::default() })
 }
 
-/// What was undone, and what stays since others use it, as warnings.
+/// Warnings about the undone steps, and about objects that stay since others use them.
 pub(in crate::pipeline) fn of_taken(taken: &UndoReport) -> Vec<Warning> {
     let left = taken.left.iter().map(|what| {
         let text = format!("{what} of a killed run is not removed: others use it");
@@ -144,7 +143,7 @@ pub(in crate::pipeline) fn of_kept(kept: &SurvivingDomain, output: &Path) -> War
     Warning::new(Stage::Preflight, WarningCode::DomainKept, text)
 }
 
-/// The host of this run's own target is asked again when the disks are there.
+/// An unreachable host of this run's own target is asked again after the export.
 fn unreachable(error: journal::Error) -> Result<Recovery, StageError> {
     match &error {
         journal::Error::Libvirt(cause) if target::is_unreachable(cause) => Ok(Recovery::default()),

@@ -1,4 +1,4 @@
-//! Snapshots of runs that were killed: a VM that keeps one grows for as long as it runs.
+//! Snapshots of killed runs: such a snapshot grows as long as its VM is running.
 
 use super::super::output::output_lock::OutputDir;
 use super::ready::ReadyRun;
@@ -6,7 +6,7 @@ use super::stage_runner::StageRunner;
 use crate::exporter::source::Source;
 use crate::model::{SourceVm, Stage, Warning, WarningCode, chain};
 
-/// Warns of snapshots of runs that nothing in the output directory knows.
+/// Warns of snapshots that no run in this output directory has recorded.
 pub(in crate::pipeline) fn warn_of_strangers(
     ready: &ReadyRun,
     claim: &OutputDir,
@@ -23,7 +23,7 @@ pub(in crate::pipeline) fn warn_of_strangers(
     }
 }
 
-/// Removes the snapshots of a killed run whose export is not made again, or warns of them.
+/// Removes the snapshots of a killed run whose export is reused, or warns of them.
 pub(in crate::pipeline) async fn remove(
     source: &Source,
     vm: &SourceVm,
@@ -36,7 +36,7 @@ pub(in crate::pipeline) async fn remove(
     }
 }
 
-/// Warns of snapshots that a killed run has left at the source, with the error that keeps them.
+/// Warns of snapshots that a killed run has left at the source, with the error of their removal.
 pub(in crate::pipeline) fn warn_of_left(
     vm: &str,
     names: &[String],

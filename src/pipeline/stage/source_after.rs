@@ -1,5 +1,5 @@
-//! `--source-after`: what is done to the source VM once its migration has succeeded. Each step is
-//! noted before it is done, and stands in the result, from which `hyperexport undo` undoes it.
+//! `--source-after`: changes to the source VM after a successful migration. Each step is recorded
+//! before it is done, and then in the result, from which `hyperexport undo` undoes it.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::exporter::source::Source;
 use crate::model::{SourceState, SourceStep, SourceVm, Stage};
 use crate::pipeline::output::result_file::read_result;
 
-/// Refuses what cannot be done to this VM, while nothing has changed.
+/// Rejects steps that cannot be done with this VM, before anything changes.
 ///
 /// # Errors
 /// [`StageError`] with the first step that cannot be done.
@@ -32,8 +32,8 @@ pub(in crate::pipeline) async fn check(
     Ok(())
 }
 
-/// The VM as it would be if the steps of earlier runs had not been done, as far as nobody else has
-/// changed it since: its export is not an old one for them, and its domain has its name.
+/// Reverts the steps of earlier runs in the description of the VM, unless somebody else has changed
+/// the VM since. The export is therefore still current, and the domain's name unchanged.
 pub(in crate::pipeline) fn as_it_was(inspected: &mut Inspected, output: &Path) {
     let Some(result) = result_of(output, &inspected.vm.id) else { return };
     let Some(source) = &result.source else { return };
@@ -50,7 +50,7 @@ pub(in crate::pipeline) fn as_it_was(inspected: &mut Inspected, output: &Path) {
     }
 }
 
-/// The state of the VM as [`as_it_was`].
+/// The state of the VM, with its revision reverted as in [`as_it_was`].
 pub(in crate::pipeline) fn state_as_it_was(
     state: SourceState,
     output: &Path,
@@ -63,7 +63,7 @@ pub(in crate::pipeline) fn state_as_it_was(
     }
 }
 
-/// The revision at which the VM was exported, if steps of ours alone have led from there to `now`.
+/// The revision of the VM at its export, if only steps of hyperexport have changed it since.
 fn exported_at(result: &RunReport, now: &str) -> Option<String> {
     let left_at = result.source.as_ref()?.left_at.as_deref();
     let is_ours = left_at.is_some_and(|left_at| !now.is_empty() && left_at == now);
@@ -71,8 +71,8 @@ fn exported_at(result: &RunReport, now: &str) -> Option<String> {
     taken.state.as_ref().map(|state| state.source.revision.clone())
 }
 
-/// Does what is asked for, and returns whether all of it was done. What earlier runs did to the VM
-/// stays in the report in any case.
+/// Does the requested steps, and returns whether all were done. Steps of earlier runs stay in the
+/// report in any case.
 pub(in crate::pipeline) async fn follow(
     job: &Job,
     ready: &ReadyRun,
@@ -111,18 +111,18 @@ pub(in crate::pipeline) async fn follow(
     all_done
 }
 
-/// What the steps after a migration go by.
+/// Input and output of the steps after a migration.
 struct FollowUp<'a> {
-    /// The line for the VM's notes.
+    /// Line for the VM's notes.
     note: &'a str,
-    /// Gets the steps that were done.
+    /// Collects the steps that were done.
     done: &'a RefCell<Vec<SourceStep>>,
-    /// Revisions at which nobody but us has changed the VM.
+    /// Revisions up to which only hyperexport has changed the VM.
     known: &'a [Option<String>],
 }
 
-/// Over a session of its own: that of the export has ended by now. Returns at which revision the VM
-/// was left, if it was at one of the known ones before.
+/// Does the steps in a new session, since that of the export has ended. Returns the revision after
+/// the steps, if the VM was at a known one before.
 async fn over_session(
     job: &Job,
     ready: &ReadyRun,
@@ -149,8 +149,8 @@ async fn over_session(
     all
 }
 
-/// What earlier runs of the folder did to the VM and nobody has undone: that of the result, and
-/// that of a run which was killed; and at which revision that of the result left the VM.
+/// Steps of earlier runs of the directory, killed ones included, that were not undone; and the
+/// revision after the steps of the result.
 fn earlier(ready: &ReadyRun, claim: &OutputDir) -> (Vec<SourceStep>, Option<String>) {
     let result = result_of(&ready.output, &ready.vm.id).and_then(|result| result.source);
     let (mut all, left_at) =
@@ -163,13 +163,13 @@ fn earlier(ready: &ReadyRun, claim: &OutputDir) -> (Vec<SourceStep>, Option<Stri
     (all, left_at)
 }
 
-/// The result of the folder, if it is of this VM.
+/// The result in the directory, if it belongs to this VM.
 fn result_of(output: &Path, vm: &str) -> Option<RunReport> {
     let result = read_result(&output.join(report::FILE_NAME)).ok().flatten()?;
     (result.vm_id.as_deref() == Some(vm)).then_some(result)
 }
 
-/// The line for the VM's notes.
+/// Line for the VM's notes.
 fn note(report: &RunReport) -> String {
     let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     match &report.domain {

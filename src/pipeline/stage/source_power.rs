@@ -1,6 +1,6 @@
-//! The source comes back: a VM that was switched off for its export is powered on again where the
-//! run does not come to its good end. Never while its domain runs or may run: two machines of one
-//! address harm each other and everybody who talks to them.
+//! Powers the source VM on again: a VM that was powered off for its export is powered on if the run
+//! does not succeed. Never while its domain is running or may be: two machines with the same
+//! addresses would conflict.
 
 use std::time::{Duration, Instant};
 
@@ -20,20 +20,20 @@ use crate::model::{
 };
 use crate::progress::Progress;
 
-/// How long a guest is waited for that was told to shut down when the run was over already.
+/// How long to wait for a guest that was still shutting down when the run ended.
 const SHUTTING_DOWN: Duration = Duration::from_secs(60);
-/// Time between two looks at it.
+/// Interval between two checks of its power state.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How a run ended, as far as its source VM is concerned.
+/// End of a run, as far as its source VM is concerned.
 pub(in crate::pipeline) struct RunEnd {
     pub(in crate::pipeline) outcome: RunOutcome,
-    /// Whether all was done to the VM that `--source-after` asks for.
+    /// Whether all steps of `--source-after` were done.
     pub(in crate::pipeline) followed: bool,
 }
 
-/// Powers the VM on that this run, or a killed one before, has switched off, if the outcome and the
-/// flags say so. The outcome is printed and recorded in the report.
+/// Powers the VM on that this run, or a killed run before, has powered off, if the outcome and the
+/// flags require it. The result is printed and recorded in the report.
 pub(in crate::pipeline) async fn settle(
     job: &Job,
     ready: &ReadyRun,
@@ -49,7 +49,7 @@ pub(in crate::pipeline) async fn settle(
     if let Some(source) = &mut ledger.report.source {
         source.powered_off = source.powered_off.or(owed.how);
     }
-    // What was to be done to the VM before it runs again was not done: its network cards may be
+    // After failed steps of `--source-after`, the VM must not run: its network cards may be
     // connected.
     let returned = match stays_off(job, outcome) || !followed {
         true => Returned::StaysOff,
@@ -73,8 +73,8 @@ pub(in crate::pipeline) async fn settle(
     }
 }
 
-/// Warns of a VM that a killed run has left off, where this run is refused and so does nothing
-/// about it.
+/// Warns of a VM that a killed run has left powered off, when this run is rejected and does not
+/// power it on.
 pub(in crate::pipeline) fn left_off(owed: &SwitchedOff) -> Warning {
     let name = &owed.name;
     let text = format!(
@@ -84,8 +84,8 @@ pub(in crate::pipeline) fn left_off(owed: &SwitchedOff) -> Warning {
     Warning::new(Stage::Preflight, WarningCode::SourceLeftOff, text)
 }
 
-/// Whether a run of this outcome leaves the VM off. One that never asked for the VM to be off gives
-/// back what a killed run took.
+/// Whether a run with this outcome leaves the VM off. A run without `--power-off` always powers on
+/// a VM that a killed run has powered off.
 fn stays_off(job: &Job, outcome: RunOutcome) -> bool {
     match job.comes_back {
         ComesBack::Never => true,
@@ -106,7 +106,7 @@ async fn bring_back(
         Ok(Some(state)) => {
             if let Some(source) = &mut ledger.report.source {
                 source.state = state;
-                // One whose guest went down only now shut down by itself.
+                // A guest that went down only now has shut down by itself.
                 source.powered_off.get_or_insert(PoweredOff::Shutdown);
             }
             return Returned::On;
@@ -131,8 +131,8 @@ async fn bring_back(
     Returned::Failed
 }
 
-/// Over a session of its own: that of the export has ended, perhaps because it failed. Returns the
-/// state of the VM; `None` where its guest has not gone down yet.
+/// Powers the VM on in a new session: that of the export has ended, perhaps with an error. Returns
+/// the state of the VM; `None` if its guest is still shutting down.
 async fn power_on(
     job: &Job,
     vm: &SourceVm,
@@ -153,7 +153,7 @@ async fn power_on(
     end
 }
 
-/// Waits for a guest that was told to shut down and was not seen to be off.
+/// Waits for a guest that was asked to shut down and was not yet powered off.
 async fn has_gone_down(source: &Source, vm: &SourceVm, progress: &Progress) -> Result<bool, Error> {
     let begun = Instant::now();
     let mut told = false;
@@ -170,9 +170,8 @@ async fn has_gone_down(source: &Source, vm: &SourceVm, progress: &Progress) -> R
     Ok(true)
 }
 
-/// The domain that runs or may run in the place of the VM, as a clause: that of this run, of
-/// earlier ones of the folder, and of one that did not come to its end. One that cannot be asked
-/// may run.
+/// Describes, as a clause, the domain that runs or may run instead of the VM. Domains of this run,
+/// of earlier runs of the directory and of an unfinished run count. An unreachable domain may run.
 async fn may_run(job: &Job, ready: &ReadyRun, report: &RunReport) -> Option<String> {
     let kept = ready.domain.iter().map(|kept| &kept.domain);
     let own = report.domain.iter().chain(kept);
@@ -183,7 +182,7 @@ async fn may_run(job: &Job, ready: &ReadyRun, report: &RunReport) -> Option<Stri
     domain_may_run(all, &connections).await
 }
 
-/// The domains of the runs of a folder, by how they would be undone, each with its libvirt.
+/// The undo steps of the domains of all runs of a directory, each with its libvirt URI.
 pub(in crate::pipeline) fn of_folder(
     output: &std::path::Path,
     records: &[Record],
@@ -195,7 +194,7 @@ pub(in crate::pipeline) fn of_folder(
     recorded.chain(pending.map(|pending| (pending.uri, pending.steps))).collect()
 }
 
-/// The first of them that runs or may run, as a clause.
+/// Describes, as a clause, the first of these domains that runs or may run.
 pub(in crate::pipeline) async fn domain_may_run(
     domains: Vec<(String, Vec<Undo>)>,
     connections: &Connections,

@@ -1,4 +1,4 @@
-//! Bookkeeping around a stage: its events, its time, its end in the report.
+//! Runs stages: sends their events, measures their time, and records their results in the report.
 
 use std::future::Future;
 use std::path::Path;
@@ -18,30 +18,30 @@ use crate::pipeline::output::save::save;
 use crate::progress::{Control, Event, Progress};
 use crate::state::Folder;
 
-/// What every stage of a run needs.
+/// State that all stages of a run share.
 pub struct StageRunner<'a> {
-    /// What is known so far.
+    /// Report of the run so far.
     pub report: RunReport,
-    /// Where events go.
+    /// Receiver of the events.
     pub progress: &'a Progress,
-    /// Cancelled when the user wants to stop.
+    /// Cancelled when the user interrupts the run.
     pub cancel: &'a CancellationToken,
-    /// The output directory, once it is claimed.
+    /// Descriptor of the output directory, once it is locked.
     pub folder: Option<Folder>,
 }
 
 impl<'a> StageRunner<'a> {
-    /// An empty ledger.
+    /// A runner that records its stages in `report`; the output directory is not locked yet.
     pub fn new(report: RunReport, progress: &'a Progress, cancel: &'a CancellationToken) -> Self {
         Self { report, progress, cancel, folder: None }
     }
 
-    /// What work of a stage needs.
+    /// Progress and cancellation, for the work of a stage.
     pub fn control(&self) -> Control<'a> {
         Control { progress: self.progress, cancel: self.cancel }
     }
 
-    /// Runs `work` as `stage`, and notes how long it took and how it ended.
+    /// Runs `work` as `stage`, and records its duration and result. Returns `None` on an error.
     pub fn stage<T>(
         &mut self,
         stage: Stage,
@@ -50,14 +50,14 @@ impl<'a> StageRunner<'a> {
         self.stage_as(stage, StageStatus::Done, work)
     }
 
-    /// The same for work whose good end has a name of its own.
+    /// As [`Self::stage`], with another status for success.
     pub fn stage_as<T>(
         &mut self,
         stage: Stage,
         good: StageStatus,
         work: impl Future<Output = Result<T, StageError>>,
     ) -> impl Future<Output = Option<T>> {
-        // On the heap at once: stages are nested, and their futures would outgrow the stack.
+        // Boxed at once: stages are nested, and their futures would overflow the stack.
         self.run(stage, good, Box::pin(work))
     }
 
@@ -89,7 +89,7 @@ impl<'a> StageRunner<'a> {
         }
     }
 
-    /// Notes a stage that did not run.
+    /// Records a stage that did not run, with its status.
     pub fn without(&mut self, stage: Stage, status: StageStatus) {
         if status == StageStatus::Kept {
             self.progress.send(Event::StageKept(stage));
@@ -97,18 +97,18 @@ impl<'a> StageRunner<'a> {
         self.report.stage(stage, status, std::time::Duration::ZERO);
     }
 
-    /// Tells and keeps a warning.
+    /// Sends a warning as an event, and adds it to the report.
     pub fn warn(&mut self, warning: Warning) {
         self.progress.send(Event::Warned(warning.clone()));
         self.report.warnings.push(warning);
     }
 
-    /// Tells and keeps warnings.
+    /// Sends warnings as events, and adds them to the report.
     pub fn warn_all(&mut self, warnings: impl IntoIterator<Item = Warning>) {
         warnings.into_iter().for_each(|warning| self.warn(warning));
     }
 
-    /// The same for those alone that the report does not have yet.
+    /// As [`Self::warn_all`], without warnings that the report already has.
     pub fn warn_news(&mut self, warnings: impl IntoIterator<Item = Warning>) {
         for warning in warnings {
             if !self.report.warnings.contains(&warning) {
@@ -117,14 +117,14 @@ impl<'a> StageRunner<'a> {
         }
     }
 
-    /// How a run ended that did not come to its good end.
+    /// The outcome of a run that did not succeed: `outcome`, or interrupted by the user.
     pub fn ended(&self, outcome: RunOutcome) -> RunOutcome {
         let by_user = self.cancel.is_cancelled() && !panics::happened();
         if by_user { RunOutcome::Interrupted } else { outcome }
     }
 
-    /// Ends the run: `result.json` is written if it is to be kept, then the output directory is
-    /// given free. In this order: a kill in between leaves a marker and a result, never neither.
+    /// Ends the run: writes `result.json` if `keep` is set, then unlocks the output directory. In
+    /// this order, a kill in between leaves the lock file and a result, never neither.
     pub fn close(mut self, outcome: RunOutcome, claim: Option<OutputDir>, keep: bool) -> RunReport {
         self.report = self.report.finish(outcome);
         let unsaved = keep && !self.save(&self.report.clone());
@@ -139,8 +139,8 @@ impl<'a> StageRunner<'a> {
         self.report
     }
 
-    /// Writes what is known so far to `output` for the run after a kill. Files that are made beside
-    /// an old export get their result when they take its place.
+    /// Writes the report so far to `output`, for the run after a kill. Staged files get their
+    /// result when they replace the old ones.
     pub fn save_so_far(&mut self, output: &Path) {
         if output != self.report.output {
             return;
@@ -148,8 +148,8 @@ impl<'a> StageRunner<'a> {
         self.save(&self.report.clone().finish(RunOutcome::Interrupted));
     }
 
-    /// Writes `report` as the result of the run; warns where that fails. Returns whether it is
-    /// written.
+    /// Writes `report` as the result of the run; warns if that fails. Returns whether the result
+    /// was written.
     fn save(&mut self, report: &RunReport) -> bool {
         let saved = save_result(report, self.folder.as_ref());
         if let Err(error) = &saved {
@@ -159,7 +159,7 @@ impl<'a> StageRunner<'a> {
         saved.is_ok()
     }
 
-    /// Whether the marker of a killed run alone tells that the export in the directory is ours.
+    /// Whether only the lock file of a killed run proves that the export belongs to hyperexport.
     fn is_unknown(&self) -> bool {
         let is_there = |name: &str| self.report.output.join(name).exists();
         is_there(manifest::FILE_NAME) && !is_there(report::FILE_NAME)
@@ -183,7 +183,7 @@ fn save_result(report: &RunReport, folder: Option<&Folder>) -> std::io::Result<(
         Ok(())
     };
     let text = serde_json::to_vec_pretty(report)?;
-    // One of the two tells how to undo the run.
+    // One of the two files has the undo steps of the run.
     recorded.and(match folder {
         Some(folder) => folder.save(report::FILE_NAME, &text),
         None => save(&report.output.join(report::FILE_NAME), &text),

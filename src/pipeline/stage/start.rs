@@ -1,6 +1,5 @@
-//! The end of a migration: the guest is up. Never beside its source: two machines of one address
-//! harm each other and everybody who talks to them. And never from disks that are older than the
-//! source.
+//! Starts the guest at the end of a migration. Never beside its source: two machines with the same
+//! addresses would conflict. Never from disks that are older than the source.
 
 use super::super::job::{ImportSettings, Job};
 use super::super::output::fit::is_snapshot;
@@ -15,16 +14,15 @@ use crate::model::{PowerState, SourceState, SourceVm, Stage, Warning, WarningCod
 use crate::pipeline::output::result_file::LOCAL;
 use crate::pipeline::output::reuse::KeptDomain;
 
-/// Code of a refusal since the source runs.
+/// Code of a rejection because the source is running.
 const RUNNING: &str = "source-running";
-/// Code of a refusal since the source has run or was changed.
+/// Code of a rejection because the source has run or was changed.
 const STALE: &str = "stale-export";
-/// Refusals of a start that leave nothing to start later: the disks are no longer those of the
-/// source.
+/// Rejections after which the domain must never be started: its disks are outdated.
 const FENCES: [&str; 2] = [RUNNING, STALE];
 
-/// Starts the domain of a run that was just defined, or was there. The source is asked again: hours
-/// may have passed since it was found powered off.
+/// Starts the domain of a run, new or kept. The source is checked again: hours may have passed
+/// since it was found powered off.
 pub async fn after_run(
     job: &Job,
     target: &ImportSettings,
@@ -34,7 +32,7 @@ pub async fn after_run(
     if target.start.is_none() {
         return;
     }
-    // One that was seen to be up and still runs needs no second look.
+    // A domain that was started before and is still running needs no second check.
     if let Some(kept) = kept.filter(|kept| kept.active && kept.domain.started.is_some()) {
         ledger.progress.note(format!("domain '{}' is running already", kept.domain.name));
         ledger.without(Stage::Start, StageStatus::Kept);
@@ -77,25 +75,25 @@ pub async fn after_define(
     begin(target, ledger, async { check_export(target, manifest) }).await;
 }
 
-/// Refuses a start beside a source that runs, now or when the host starts.
+/// Rejects a start beside a running source, now or when the host starts.
 ///
 /// # Errors
-/// [`StageError`].
+/// [`StageError`] when the source is running or may be.
 pub fn check(target: &ImportSettings, power: PowerState) -> Result<(), StageError> {
     match (target.starts_by(), power) {
-        // Where nothing tells, it is off by the time that the host starts again, for all that is
-        // known.
+        // If the power state is unknown, the source is assumed to be off by the next start of the
+        // host.
         (Some(_), PowerState::Unknown) if target.start.is_none() => Ok(()),
         (Some(_), power) => refuse_running(power, Stage::Preflight),
         (None, _) => Ok(()),
     }
 }
 
-/// Refuses a start beside a source that was running when it was exported, as far as the manifest
-/// tells, and the proof that such disks boot.
+/// Rejects a start, or a boot proof, with disks of a source that was running at its export, as far
+/// as the manifest shows that.
 ///
 /// # Errors
-/// [`StageError`].
+/// [`StageError`] with the flag and the alternatives.
 pub fn check_export(target: &ImportSettings, manifest: &Manifest) -> Result<(), StageError> {
     let vm = manifest.source_vm();
     let starts = target.starts_by();
@@ -130,7 +128,7 @@ async fn begin(
     let (progress, cancel) = (ledger.progress, ledger.cancel);
     let work = async {
         let connection = target.connections.open(&target.settings).await.at(Stage::Start)?;
-        // Last of all: the less time lies between this and the start, the better.
+        // As late as possible: the source could change between this check and the start.
         source.await?;
         progress.note(format!("starting {}: waiting until it {}", domain.name, start.wait.sign));
         connection.start(&domain, &start.wait, cancel).await.at(Stage::Start)
@@ -157,8 +155,7 @@ fn refuse_running(power: PowerState, stage: Stage) -> Result<(), StageError> {
     Err(stopped.coded(RUNNING).by_other_flags())
 }
 
-/// Refuses to start what is no longer the state of the source: it may have run between its export
-/// and now.
+/// Rejects disks that no longer match the source: it may have run since its export.
 fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError> {
     refuse_running(now.power, Stage::Start)?;
     let exported = taken.state.as_ref().map_or("", |state| &state.source.revision);
@@ -174,7 +171,7 @@ fn unchanged(taken: &RecordedExport, now: &SourceState) -> Result<(), StageError
     Ok(())
 }
 
-/// Over a session of its own: that of the export has ended by now.
+/// Checks the state in a new session, since that of the export has ended.
 async fn source_state(job: &Job, vm: &SourceVm) -> Result<SourceState, StageError> {
     let source = job.source.open().await.at(Stage::Start)?;
     let state = source.state(vm).await;

@@ -1,10 +1,9 @@
-//! Disks that are converted while they leave their source, the streams of a lease and the members
-//! of a package: export and conversion end together, and what takes space is the result alone.
+//! Conversion of disks during the download: of streams of a lease and of members of a package.
+//! Export and conversion end together, and only the result takes space.
 //!
-//! FIX then works on the very file that was exported. A manifest on the disk always tells the
-//! truth: so here it is written after the conversion, with the sums of what came of it. A run that
-//! is killed before that leaves no manifest, and the next one takes those disks over whose sums
-//! hold.
+//! FIX then works on the exported file itself. A manifest must always match its files, so it is
+//! written after the conversion, with the checksums of the results. A run that is killed before
+//! leaves no manifest; the next one reuses the disks whose checksums match.
 
 use std::path::Path;
 
@@ -21,10 +20,10 @@ use crate::exporter::{PackageFormat, Rewrite, Streaming, Transport};
 use crate::manifest::{self, Disk, Manifest};
 use crate::model::{ConvertedDisks, DiskId, Stage};
 
-/// Has the source convert what arrives, where that can be done and is not unwanted.
+/// Makes the source convert disks during the download, unless that is impossible or disabled.
 ///
 /// # Errors
-/// [`StageError`] when it is wanted and cannot be done.
+/// [`StageError`] when it is required and impossible.
 pub fn prepare(job: &mut Job) -> Result<(), StageError> {
     if job.stream_convert == Some(false) {
         return Ok(());
@@ -43,10 +42,10 @@ pub fn prepare(job: &mut Job) -> Result<(), StageError> {
     }
 }
 
-/// Refuses a disk that is kept as it is where all were to be converted while they leave the source.
+/// Rejects a disk that cannot be converted during the download, if that is required for all disks.
 ///
 /// # Errors
-/// [`StageError`] with the first one.
+/// [`StageError`] with the first such disk.
 pub fn check(job: &Job, streaming: &[(DiskId, Streaming)]) -> Result<(), StageError> {
     let kept = streaming.iter().find_map(|(disk, streaming)| match streaming {
         Streaming::No(why) => Some((disk, why)),
@@ -68,24 +67,24 @@ fn refused(why: &str) -> StageError {
     )
 }
 
-/// Whether any disk is converted while it leaves the source, as far as that is known beforehand.
+/// Whether any disk is converted during the download, as far as that is known beforehand.
 pub fn is_on(streaming: &[(DiskId, Streaming)]) -> bool {
     streaming.iter().any(|(_, streaming)| streaming.may())
 }
 
-/// How disks are compressed while they leave the source, if they are converted then.
+/// Compression of disks during the download, if any disk is converted then.
 pub fn compression(job: &Job, streaming: &[(DiskId, Streaming)]) -> Option<String> {
     job.conversion.as_ref().filter(|_| is_on(streaming)).map(named)
 }
 
-/// How converted disks are compressed: `zstd 3`, `none`.
+/// Compression of converted disks: `zstd 3`, `none`.
 pub fn named(settings: &convert::Settings) -> String {
     settings
         .compression
         .map_or_else(|| "none".to_owned(), |kind| format!("{} {}", kind.kind(), kind.level()))
 }
 
-/// What is to be made of the streams, or why they stay what they are.
+/// How streams are converted, or why they are not.
 fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
     let conversion = job.conversion.as_ref().ok_or("nothing is converted without --pipeline")?;
     if !conversion.stages.convert || conversion.dry_run {
@@ -108,9 +107,8 @@ fn rewrite(job: &Job) -> Result<Rewrite, &'static str> {
     }
 }
 
-/// FIX and VALIDATE of disks that are converted already, then the manifest of what came of them.
-/// What the manifest does not tell, the result tells: it is written first, so that a kill in
-/// between leaves no export that looks as if nobody had converted it.
+/// Runs FIX and VALIDATE on disks that are already converted, then writes their manifest. The
+/// result is written first, so that a kill in between leaves no export that seems unconverted.
 pub async fn finish(
     job: &Job,
     ledger: &mut StageRunner<'_>,
@@ -123,7 +121,7 @@ pub async fn finish(
     converted::note(ledger, &job.asked, settings);
     let described = match &converted {
         Some(disks) => describe(ledger, manifest, disks, settings.stages.fix).await,
-        // Also of a run that was interrupted: its export is worth the seconds that this takes.
+        // Also after an interruption: the export is worth the seconds of its verification.
         None => manifest::verify_sums(manifest, ledger.progress, &CancellationToken::new()).await,
     };
     if described.is_ok() {
@@ -143,8 +141,7 @@ pub async fn finish(
     converted
 }
 
-/// Has the manifest name the results in the place of what they were made of, which FIX may have
-/// changed.
+/// Replaces the streams in the manifest by the converted disks, which FIX may have changed.
 async fn describe(
     ledger: &StageRunner<'_>,
     manifest: &mut Manifest,
@@ -169,7 +166,7 @@ async fn describe(
             false => now.checksum,
         };
         *disk = Disk { checksum, ..now };
-        // The manifest tells of the files that it names, and FIX may have changed them.
+        // The hash must be that of the named file, which FIX may have changed.
         manifest.set_content(&result.id, content);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! From the pipeline's words to the libvirt room's: one target, one VM.
+//! Translates the pipeline's settings to requests of the libvirt module: one target, one VM.
 
 use std::path::{Path, PathBuf};
 
@@ -15,28 +15,28 @@ use crate::model::{
 };
 use crate::progress::Control;
 
-/// How a target is asked.
+/// Conditions of a request to the target.
 #[derive(Debug, Clone, Copy)]
 pub struct TargetRequest<'a> {
-    /// Nothing is defined on trial.
+    /// Whether to skip the trial definition.
     pub dry_run: bool,
-    /// Paths of volumes that are gone by the time of the import.
+    /// Paths of volumes that will be gone at the time of the import.
     pub going: &'a [String],
-    /// Steps of a killed run that are undone by then.
+    /// Steps of a killed run that will be undone by then.
     pub undone: &'a [Undo],
 }
 
-/// Asks the target whether it will take the VM. Nothing is different there afterwards.
+/// Checks whether the target accepts the VM. Leaves no change there.
 ///
 /// # Errors
-/// The first refusal.
+/// The first failed check.
 pub async fn preflight(
     target: &ImportSettings,
     vm: &SourceVm,
     disks: &ConvertedDisks,
     TargetRequest { dry_run, going, undone }: TargetRequest<'_>,
 ) -> Result<Vec<Warning>, Error> {
-    // What the host need not be asked about is refused although it does not answer.
+    // Checks without the host come first: they fail even if it does not answer.
     target.network_map.check(&vm.nics).map_err(Error::Plan)?;
     let host = ConnectedTarget::connect(target).await?;
     let request = ImportRequest { going, undone, ..host.request(target, vm, disks) };
@@ -60,10 +60,10 @@ pub async fn preflight(
     Ok(warnings)
 }
 
-/// What the target would make of the VM, in short, while its disks may not be there yet.
+/// A short preview of the domain that the target would get, before its disks exist.
 ///
 /// # Errors
-/// The first refusal.
+/// The first failed check.
 pub async fn preview(
     target: &ImportSettings,
     vm: &SourceVm,
@@ -75,10 +75,10 @@ pub async fn preview(
     host.connection.preview(&request).await
 }
 
-/// What the target would make of the VM.
+/// The exact definition that the target would get.
 ///
 /// # Errors
-/// The first refusal.
+/// The first failed check.
 pub async fn draft(
     target: &ImportSettings,
     vm: &SourceVm,
@@ -90,10 +90,10 @@ pub async fn draft(
     host.connection.draft(&request).await
 }
 
-/// Gives the VM to the target.
+/// Uploads the disks and defines the domain.
 ///
 /// # Errors
-/// What failed; everything that was made there is undone.
+/// [`Error`] of the failed step; all objects that were created are removed.
 pub async fn import(
     target: &ImportSettings,
     vm: &SourceVm,
@@ -106,15 +106,15 @@ pub async fn import(
     host.connection.import(&request, journal, progress, cancel).await
 }
 
-/// Whether the daemon, or its machine, cannot be reached now and may be there later. One that
-/// answers and says no is there already.
+/// Whether the daemon, or its machine, cannot be reached now and may be reachable later. A daemon
+/// that answers with an error is reachable.
 pub fn is_unreachable(error: &Error) -> bool {
     matches!(error, Error::Unreachable { .. } | Error::Silent { .. })
 }
 
-/// The disks as a conversion will leave them at `paths`, boot disk first: for a preflight before
-/// there is one, which makes the guest fit for virtio if `fixed`. How much of its capacity each
-/// will occupy is not known then.
+/// The disks as a conversion will leave them at `paths`, boot disk first, for a preflight before
+/// the conversion. `fixed` states whether the guest will support virtio. The allocated size is
+/// unknown and 0.
 pub fn expected_disks(
     vm: &SourceVm,
     paths: &[PathBuf],
@@ -140,7 +140,7 @@ pub fn expected_disks(
     disks
 }
 
-/// The disks, and what lies in the VM's drives, as far as its file is still there.
+/// The disks, and the media of the VM's drives whose files exist.
 pub fn with_media(disks: &ConvertedDisks, media: &[ExportedMedium]) -> ConvertedDisks {
     let mut all = disks.clone();
     for medium in media.iter().filter(|medium| medium.path.is_file()) {
@@ -149,7 +149,7 @@ pub fn with_media(disks: &ConvertedDisks, media: &[ExportedMedium]) -> Converted
     all
 }
 
-/// The disks, and what the VM's drives will hold once `media` are exported into `output`.
+/// The disks, and the media that the VM's drives will have after the export into `output`.
 pub fn with_expected_media(
     disks: &ConvertedDisks,
     media: &[ExpectedMedium],
@@ -170,7 +170,7 @@ pub fn with_expected_media(
     all
 }
 
-/// What is said of media whose files are gone.
+/// Warnings about media whose files are gone.
 pub fn gone_media(media: &[ExportedMedium]) -> Vec<Warning> {
     let gone = media.iter().filter(|medium| !medium.path.is_file());
     let warn = |medium: &ExportedMedium| {
@@ -180,7 +180,7 @@ pub fn gone_media(media: &[ExportedMedium]) -> Vec<Warning> {
     gone.map(warn).collect()
 }
 
-/// A connected target and what was asked of it.
+/// A connected target and the settings of its domain.
 struct ConnectedTarget {
     connection: libvirt::Connection,
     capabilities: HostCapabilities,

@@ -1,4 +1,4 @@
-//! What preflight asks of the target: whether it will take the VM, or has its domain already.
+//! Checks of the target in preflight: whether it accepts the VM, or already has its domain.
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,20 +13,19 @@ use crate::convert;
 use crate::model::{ConvertedDisks, Hint, SourceVm, Stage, Warning, WarningCode, chain};
 use crate::pipeline::output::reuse::{PreviousConversion, PreviousRun};
 
-/// The run that defined the domain which is asked for, if that is there. A host that cannot be
-/// asked now does not say so.
-///
+/// The run that defined the requested domain, if the domain exists. `None` if the host cannot be
+/// reached.
 pub async fn domain<'a>(job: &Job, vm: &SourceVm, records: &'a [Record]) -> Option<&'a Record> {
     let target = job.target.as_ref()?;
     kept_domain::standing(target, records, &vm.name).await.unwrap_or_default()
 }
 
-/// Asks. A libvirt host that cannot be reached now may be there later, and only the warning says
-/// so, unless the run does something that is in vain, or harm, without a domain. One that answers
-/// and says no will say no later, too.
+/// Checks the target. An unreachable libvirt host is only a warning, since it may be reachable
+/// later, unless the run is useless or harmful without a domain. A host that answers with an error
+/// stops the run.
 ///
 /// # Errors
-/// [`StageError`] with what the host refuses.
+/// [`StageError`] with the first failed check.
 pub async fn check(
     job: &Job,
     target: &ImportSettings,
@@ -38,7 +37,7 @@ pub async fn check(
     judged(asked, job, target, ready)
 }
 
-/// Removes what is in the way and may go. Nothing refuses the run any more by then.
+/// Removes obstacles that may be removed, after all checks have passed.
 ///
 /// # Errors
 /// [`StageError`] when a volume cannot be compared or removed.
@@ -97,7 +96,7 @@ fn judged(
     }
 }
 
-/// What a run is called whose failed stages set the exit code: `--strict`, or the verb `migrate`.
+/// Name of a run whose failed stages set the exit code: `--strict`, or the verb `migrate`.
 const STRICT: &str = "a strict run (migrate, --strict)";
 
 /// The flag that makes no sense without a domain at the end of the run.
@@ -150,7 +149,7 @@ async fn ask(
     Ok(())
 }
 
-/// Refuses to replace a file that the domain of a killed run turns out to use.
+/// Refuses to replace a file that the domain of a killed run uses.
 fn still_free(ready: &ReadyRun) -> Result<(), StageError> {
     let PreviousRun::Replaced(names) = &ready.earlier else { return Ok(()) };
     let (output, in_use) = (&ready.output, InUse::of(&ready.records, &ready.output)?);

@@ -1,4 +1,4 @@
-//! What a Windows guest will get, told before anything changes.
+//! Checks of Windows guests and their drivers, before anything changes.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::convert::{self, Foretold, WindowsDrivers, WindowsSources};
 use crate::domain;
 use crate::model::{OsFamily, SourceVm, Stage};
 
-/// The guest as far as its source tells it.
+/// The guest as far as its source describes it.
 pub fn foretold(vm: &SourceVm) -> Foretold {
     Foretold {
         family: vm.guest.family,
@@ -17,11 +17,10 @@ pub fn foretold(vm: &SourceVm) -> Foretold {
     }
 }
 
-/// Refuses a `--virtio-win` that holds no drivers, whatever the guest is: the next one may be a
-/// Windows.
+/// Rejects a `--virtio-win` without drivers, whatever the guest is: the next one may be Windows.
 ///
 /// # Errors
-/// [`StageError`].
+/// [`StageError`] with the code `virtio-win-unusable`.
 pub async fn check(job: &Job) -> Result<(), StageError> {
     let Some(settings) = &job.conversion else { return Ok(()) };
     convert::check_sources(&settings.windows)
@@ -29,19 +28,19 @@ pub async fn check(job: &Job) -> Result<(), StageError> {
         .map_err(|error| StageError::of(Stage::Preflight, &error).coded("virtio-win-unusable"))
 }
 
-/// The drivers of virtio that there are for a Windows.
+/// virtio drivers that were found for a Windows guest.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowsFound {
-    /// For people.
+    /// Summary line as people read it.
     #[serde(skip)]
     pub line: String,
-    /// What there is.
+    /// Drivers that were found, and where.
     #[serde(flatten)]
     pub drivers: WindowsDrivers,
 }
 
-/// Looks for the drivers of a guest; none for what is no Windows.
+/// Finds the drivers for a guest; `None` if the guest is not Windows.
 pub async fn drivers(vm: &SourceVm, sources: &WindowsSources) -> Option<WindowsFound> {
     let guest = foretold(vm);
     if guest.family != OsFamily::Windows {

@@ -1,4 +1,4 @@
-//! `hyperexport undo`: what runs made in libvirt goes; the export stays.
+//! `hyperexport undo`: removes what runs have created in libvirt; the export stays.
 
 pub(super) mod taken_back;
 pub(super) mod undo_check;
@@ -18,17 +18,18 @@ use taken_back::{Error, RecordedRun, TakenBackRuns, UNFINISHED, UndoOptions, Whi
 use undo_check::UndoCandidate;
 use undo_source::AtSource;
 
-/// What is to be undone.
+/// Runs to undo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UndoScope {
     /// Runs of an output directory.
     Folder(PathBuf, WhichRuns),
-    /// The run that a result tells of.
+    /// The run of a result file.
     File(PathBuf),
 }
 
 impl UndoScope {
-    /// An output directory, or a file of it: alone that is a word for its own run.
+    /// The scope of a path: a file with [`WhichRuns::Newest`] means its own run, all else the runs
+    /// of the output directory.
     pub fn of(path: PathBuf, which: WhichRuns) -> Self {
         match (path.is_file(), which) {
             (true, WhichRuns::Newest) => Self::File(path),
@@ -37,7 +38,7 @@ impl UndoScope {
         }
     }
 
-    /// The output directory.
+    /// Path of the output directory.
     fn output(&self) -> PathBuf {
         match self {
             Self::Folder(folder, _) => folder.clone(),
@@ -46,14 +47,14 @@ impl UndoScope {
     }
 }
 
-/// The runs of an output directory that made something in libvirt, the newest first.
+/// The runs of an output directory that created something in libvirt, the newest first.
 ///
 /// # Errors
 /// [`Error::Record`], [`Error::NoDomain`], [`Error::Journal`].
 pub fn runs(place: &UndoScope) -> Result<Vec<RecordedRun>, Error> {
     let folder = place.output();
     let pending = match journal::pending(&folder) {
-        // A run that is at work undoes what it makes, or records it.
+        // A working run undoes its own steps, or records them.
         Err(journal::Error::Busy(_)) => None,
         pending => pending?,
     };
@@ -65,7 +66,7 @@ pub fn runs(place: &UndoScope) -> Result<Vec<RecordedRun>, Error> {
     Ok(pending.iter().map(RecordedRun::unfinished).chain(recorded).collect())
 }
 
-/// Undoes what runs made, in libvirt and, with a login, at their source.
+/// Undoes runs in libvirt and, with a login, at their source.
 ///
 /// # Errors
 /// As [`undo_domains`].
@@ -76,7 +77,7 @@ pub async fn undo(
 ) -> Result<TakenBackRuns, Error> {
     let output = place.output();
     let mut all = match undo_domains(place, how, source.settings.is_some()).await {
-        // A run without a domain may have done something at its source.
+        // A run without a domain may have changed its source.
         Err(Error::NoDomain(_) | Error::Record(_)) if undo_source::is_owed(&output, source) => {
             OutputDir::leftovers(&output)?;
             TakenBackRuns::default()
@@ -87,13 +88,12 @@ pub async fn undo(
     Ok(all)
 }
 
-/// Undoes what runs made, and nothing else: domain, variables of its firmware, snapshot, the
-/// volumes that were made for it, and a pool that was made and is empty. In a dry run it only says
-/// what that would be.
+/// Removes what runs have created in libvirt, and nothing else: domain, firmware variables,
+/// snapshot, the domain's volumes, and an empty pool. A dry run only lists these objects.
 ///
 /// # Errors
-/// [`Error`]; nothing was changed then. Where one of several runs cannot be undone, the runs before
-/// it are, and it stands in what is left, with the reason.
+/// [`Error`]; nothing was changed then. If one of several runs cannot be undone, the runs before it
+/// are undone, and that run is reported as left, with the reason.
 async fn undo_domains(
     place: &UndoScope,
     how: &UndoOptions,
@@ -165,8 +165,7 @@ async fn undo_domains(
     Ok(all)
 }
 
-/// What became of the source that a run has switched off; with a login the source itself is asked
-/// later.
+/// A note about a source that a run has powered off; `None` if a login allows a check later.
 fn of_source(record: &Record, has_login: bool) -> Option<String> {
     let source = record.report.source.as_ref().filter(|source| source.powered_off.is_some())?;
     let vm = &record.report.vm;
@@ -180,8 +179,7 @@ fn of_source(record: &Record, has_login: bool) -> Option<String> {
     }
 }
 
-/// Undoes what a run has left that did not come to its end; returns also what is told of its
-/// disks.
+/// Undoes an unfinished run; also returns notes about its disks.
 async fn of_unfinished(
     output: &Path,
     pending: &Pending,
@@ -222,14 +220,14 @@ async fn take_back(
     Ok((taken.map_err(refused)?, told))
 }
 
-/// The records of the runs that are to be undone, beside one that did not come to its end.
+/// Records of the runs to undo, besides an unfinished one.
 fn chosen(folder: &Path, which: &WhichRuns, unfinished: bool) -> Result<Vec<Record>, Error> {
     let mut records = match recorded(folder) {
         Err(_) if unfinished => Vec::new(),
         records => records?,
     };
     match which {
-        // It is the newest.
+        // The unfinished run is the newest.
         WhichRuns::Newest | WhichRuns::Named(_) if unfinished => records.clear(),
         WhichRuns::Newest => {
             records.retain(|record| !record.is_undone());
@@ -266,7 +264,7 @@ fn record(path: &Path, stopped: super::stage::stage_error::StageError) -> Error 
 }
 
 impl WhichRuns {
-    /// Whether a run is among them that did not come to its end.
+    /// Whether an unfinished run is among them.
     fn has_unfinished(&self) -> bool {
         match self {
             Self::Newest | Self::All => true,

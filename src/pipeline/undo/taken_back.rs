@@ -1,4 +1,4 @@
-//! What is asked of an undo, what came of it, and why there was none.
+//! Options, results and errors of an undo.
 
 use std::path::{Path, PathBuf};
 
@@ -9,55 +9,55 @@ use crate::model::{Hint, quoted};
 use crate::pipeline::output::journal::{self, Pending};
 use crate::pipeline::output::records::Record;
 
-/// Why nothing was undone.
+/// Why an undo has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A result or a record cannot be read.
     #[error("{0}")]
     Record(String),
-    /// The run that it tells of defined nothing.
+    /// The run has not defined a domain.
     #[error("{0} names no domain: there is nothing to undo")]
     NoDomain(String),
-    /// No run of that name.
+    /// No run has that name.
     #[error("no run '{id}' is recorded in {}", folder.display())]
     NoRun {
-        /// The name.
+        /// Name that the user has passed.
         id: String,
-        /// The output directory.
+        /// Path of the output directory.
         folder: PathBuf,
     },
-    /// Another run works in the folder.
+    /// Another run is working in the output directory.
     #[error(transparent)]
     Busy(#[from] crate::pipeline::output::output_lock::Error),
-    /// What a run has noted that did not come to its end cannot be read or undone.
+    /// The journal of an unfinished run cannot be read or undone.
     #[error(transparent)]
     Journal(#[from] journal::Error),
-    /// The newest data of the machine may be in the disks that would go.
+    /// The disks that would be removed may have the machine's newest data.
     #[error("domain '{name}' was used since its run: {}", disks.join("; "))]
     Used {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// What shows that, one line a disk.
+        /// Evidence of the use, one line for each disk.
         disks: Vec<String>,
     },
-    /// A later run has set the domain aside, and would give it its name back.
+    /// A later run has renamed the domain, and its undo would restore the name.
     #[error("domain '{name}' is now '{now}': a later run has renamed it{}", run_of(by, folder))]
     SetAside {
-        /// The domain.
+        /// Name of the domain when it was defined.
         name: String,
-        /// Its present name.
+        /// Current name of the domain.
         now: String,
-        /// That run, if it is one of the folder.
+        /// Name of the later run, if it is a run of this output directory.
         by: Option<String>,
-        /// The output directory.
+        /// Path of the output directory.
         folder: PathBuf,
     },
-    /// libvirt refused.
+    /// libvirt has reported an error.
     #[error("undoing the definition of domain '{name}'")]
     Libvirt {
-        /// The domain.
+        /// Name of the domain.
         name: String,
-        /// What was refused.
+        /// Error of libvirt.
         source: libvirt::Error,
     },
 }
@@ -94,37 +94,37 @@ impl Hint for Error {
     }
 }
 
-/// Which runs of an output directory.
+/// Selection of the runs of an output directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhichRuns {
-    /// The newest that is not undone.
+    /// The newest run that is not undone.
     Newest,
-    /// All that are not undone, the newest first.
+    /// All runs that are not undone, the newest first.
     All,
-    /// The one of that name.
+    /// The run with that name.
     Named(String),
 }
 
-/// How it is undone.
+/// Options of an undo.
 #[derive(Debug, Clone, Default)]
 pub struct UndoOptions {
-    /// The libvirt URI, where the user names it: it may say more than one that a file names.
+    /// Libvirt URI that the user has passed: unlike a URI in a file, it may name a program to run.
     pub uri: Option<String>,
-    /// Only say what would go.
+    /// Only report what would be removed.
     pub dry_run: bool,
-    /// Also where the disks were written to since.
+    /// Also remove disks that were written to since the run.
     pub even_if_used: bool,
 }
 
 impl UndoOptions {
-    /// Refuses a URI of a file that could name a program to run, and one that the user has not
-    /// named.
+    /// Rejects a URI of a file that could name a program to run, and a URI that the user has not
+    /// passed.
     pub(super) fn check_uri(&self, uri: &str) -> Result<(), libvirt::Error> {
         check_uri(uri, self.uri.as_deref())
     }
 }
 
-/// Refuses the `uri` of a file that could name a program to run, and one that is not the user's.
+/// Rejects the `uri` of a file that could name a program to run, or that differs from the user's.
 pub(in crate::pipeline) fn check_uri(uri: &str, named: Option<&str>) -> Result<(), libvirt::Error> {
     match named {
         None => libvirt::check_uri_from_file(uri),
@@ -139,36 +139,36 @@ pub(in crate::pipeline) fn check_uri(uri: &str, named: Option<&str>) -> Result<(
 #[derive(Debug, Clone, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RecordedRun {
-    /// Its name.
+    /// Name of the run.
     pub run: String,
-    /// When it began.
+    /// Start time of the run; for an unfinished run, the last time at which it was alive.
     pub started_at: jiff::Timestamp,
-    /// Which libvirt.
+    /// Connection URI of the libvirt on which the domain was defined.
     pub uri: String,
-    /// The domain; `None` of a run that did not come to define it.
+    /// Name of the domain; null if the run was killed before it defined the domain.
     pub domain: Option<String>,
-    /// When all of it was undone; `None` when it was not, or not all.
+    /// Time at which the run was undone completely; null otherwise.
     pub undone_at: Option<jiff::Timestamp>,
 }
 
-/// The name of a run that was killed, or could not undo what it had made: it has no record.
+/// Name of a run that was killed, or could not undo its steps: such a run has no record.
 pub(super) const UNFINISHED: &str = "unfinished";
 
-/// Which run that is, for the end of a sentence.
+/// The run, for the end of a sentence.
 fn run_of(id: &Option<String>, folder: &Path) -> String {
     id.as_ref().map(|id| format!(", {id} of {}", folder.display())).unwrap_or_default()
 }
 
-/// What became of runs.
+/// Result of `hyperexport undo`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TakenBackRuns {
-    /// Which runs.
+    /// Runs that were undone.
     pub runs: Vec<RecordedRun>,
-    /// What became of their steps.
+    /// Objects of these runs that were removed, and those that were not.
     #[serde(flatten)]
     pub taken: UndoReport,
-    /// What stays that a person may not expect, one line each.
+    /// Notes for the user about the result, one line each.
     pub notes: Vec<String>,
 }
 
@@ -196,5 +196,5 @@ impl RecordedRun {
     }
 }
 
-/// The flag by which the user says that used disks go.
+/// Flag with which the user permits the removal of used disks.
 pub(in crate::pipeline) const EVEN_IF_USED: &str = "--even-if-used";

@@ -1,5 +1,5 @@
-//! Whether a run may be undone: what would be lost by that is told, and without a word of the
-//! user's refused.
+//! Checks whether a run may be undone: reports data that would be lost, and refuses to remove it
+//! without the user's permission.
 
 use std::path::Path;
 
@@ -7,26 +7,26 @@ use super::super::output::{journal, records};
 use super::taken_back::{EVEN_IF_USED, Error, UNFINISHED, UndoOptions};
 use crate::libvirt::{Connection, Evidence, Life, Undo};
 
-/// A run that is to be undone.
+/// A run to undo.
 pub(in crate::pipeline) struct UndoCandidate<'a> {
-    /// Name of its domain.
+    /// Name of the run's domain.
     pub name: &'a str,
-    /// Its steps.
+    /// Undo steps of the run.
     pub steps: &'a [Undo],
-    /// What shows that they are its own.
+    /// What proves that the steps were written by the run.
     pub evidence: Evidence,
-    /// What is known of it beside its steps.
+    /// Whether the run started its domain, and when it was last alive.
     pub life: Life,
-    /// Its output directory.
+    /// Path of the output directory.
     pub output: &'a Path,
 }
 
-/// Tells of the disks that were used since the run.
+/// Reports the disks that were used since the run. `before` are the steps of runs that are undone
+/// before this one.
 ///
 /// # Errors
-/// [`Error::Used`] where that is certain and the user has not said that they go;
-/// [`Error::SetAside`]; [`Error::Libvirt`]. `before` are the steps of runs that are undone before
-/// this one.
+/// [`Error::Used`] if the use is certain and the user has not permitted the removal;
+/// [`Error::SetAside`]; [`Error::Libvirt`].
 pub(in crate::pipeline) async fn check(
     target: &Connection,
     run: &UndoCandidate<'_>,
@@ -36,7 +36,7 @@ pub(in crate::pipeline) async fn check(
     let UndoCandidate { steps, output, evidence, .. } = *run;
     let name = run.name.to_owned();
     let refused = |source| Error::Libvirt { name: name.clone(), source };
-    // A dry run has not given the name back that the run before would.
+    // In a dry run, the undo of the previous run has not restored the name.
     let is_back = how.dry_run && brings_back(before, steps);
     if let Some(now) = target.set_aside(steps).await.map_err(refused)?.filter(|_| !is_back) {
         let by = setter(output, steps);
@@ -53,7 +53,7 @@ pub(in crate::pipeline) async fn check(
     }
 }
 
-/// Whether steps give a domain its name back that others undefine.
+/// Whether `steps` restore the name of a domain that `undefined` would undefine.
 fn brings_back(steps: &[Undo], undefined: &[Undo]) -> bool {
     let has = |wanted: &String| {
         let is_it = |step: &Undo| matches!(step, Undo::Undefine { uuid, .. } if uuid == wanted);
@@ -62,7 +62,7 @@ fn brings_back(steps: &[Undo], undefined: &[Undo]) -> bool {
     steps.iter().any(|step| matches!(step, Undo::BringBack { uuid, .. } if has(uuid)))
 }
 
-/// The run of the folder that has set the domain aside, if it is one of this folder.
+/// The run that has renamed the domain, if it is a run of this output directory.
 fn setter(output: &Path, steps: &[Undo]) -> Option<String> {
     let pending = journal::pending(output).ok().flatten();
     if pending.is_some_and(|pending| brings_back(&pending.steps, steps)) {

@@ -1,5 +1,5 @@
-//! What `hyperexport undo` does at the source: the steps of `--source-after` are undone, and a VM
-//! that was switched off is powered on again. That takes a login, which a result does not have.
+//! The part of `hyperexport undo` at the source: undoes the steps of `--source-after`, and powers a
+//! VM on again. Both need a login, which a result does not contain.
 
 use std::path::{Path, PathBuf};
 
@@ -17,31 +17,30 @@ use crate::pipeline::output::result_file::read_result;
 use crate::pipeline::output::save::save;
 use crate::progress::Progress;
 
-/// What is asked of the source.
+/// Options for the source.
 #[derive(Debug, Clone, Default)]
 pub struct AtSource {
-    /// How to reach it; nothing is done there without.
+    /// Connection to the source; without it, nothing is done there.
     pub settings: Option<SourceSettings>,
-    /// Whether a VM that a run has switched off is powered on.
+    /// Whether to power on a VM that a run has powered off.
     pub power_on: bool,
 }
 
-/// What is still to be undone at the source.
+/// Steps that are still to be undone at the source.
 struct Owed {
-    /// The report that tells of it, and where that is; none of a run that was killed.
+    /// Report with the steps, and its path; `None` for a killed run.
     report: Option<(PathBuf, RunReport)>,
-    /// The VM of a run that was killed.
+    /// VM that a killed run has powered off.
     killed: Option<SwitchedOff>,
 }
 
-/// Whether anything is to be undone at the source of the folder.
+/// Whether anything is to be undone at the source.
 pub(in crate::pipeline) fn is_owed(output: &Path, asked: &AtSource) -> bool {
     let owed = Owed::of(output, &[]);
     owed.steps() > 0 || asked.power_on && owed.is_off()
 }
 
-/// Does what is to be done at the source of `output` for the runs that were undone, and tells it in
-/// `all`.
+/// Undoes the steps of the undone runs at the source, and adds the results to `all`.
 pub(in crate::pipeline) async fn at_source(
     output: &Path,
     asked: &AtSource,
@@ -85,8 +84,7 @@ pub(in crate::pipeline) async fn at_source(
 }
 
 impl Owed {
-    /// That of the newest of these runs, or of the result of the folder where it tells of
-    /// something.
+    /// Steps of the newest of these runs, or of the directory's result if that has any.
     fn of(output: &Path, runs: &[String]) -> Self {
         let killed = OutputDir::left_off(output).ok().flatten();
         let records = records::all(output).unwrap_or_default();
@@ -109,7 +107,7 @@ impl Owed {
         self.source().map_or(0, |source| source.after.len())
     }
 
-    /// Whether the VM was switched off and, for all that is known, nobody has powered it on.
+    /// Whether the VM was powered off and, as far as known, not powered on again.
     fn is_off(&self) -> bool {
         self.killed.is_some() || self.source().is_some_and(SourceNow::is_left_off)
     }
@@ -152,7 +150,7 @@ impl Owed {
         done
     }
 
-    /// Whether a VM that a run has switched off is on now, in words.
+    /// Describes whether a VM that a run has powered off is on now.
     async fn power_now(&self, settings: &SourceSettings) -> String {
         let asked = async {
             let source = settings.open().await?;
@@ -172,7 +170,7 @@ impl Owed {
         }
     }
 
-    /// The VM as it is now, if it is the one that was exported: another vCenter has the same ids.
+    /// The current VM, if it is the exported one: another vCenter may use the same ids.
     async fn vm(&self, source: &Source) -> Result<Option<SourceVm>, SourceError> {
         if let Some(killed) = &self.killed {
             let vm = source.inspect(&killed.id).await?.vm;
@@ -185,7 +183,7 @@ impl Owed {
         Ok(same.then_some(vm))
     }
 
-    /// Undoes the steps, the last one first. One that fails stays, and those before it.
+    /// Undoes the steps, the last one first. A failed step stays, with all steps before it.
     async fn undo_steps(
         &mut self,
         source: &Source,
@@ -202,7 +200,7 @@ impl Owed {
                 false => all.taken.gone.push(told),
             }
             now.after.pop();
-            // It is at a revision of its own again.
+            // The revision has changed through the undo.
             now.left_at = None;
         }
         Ok(())

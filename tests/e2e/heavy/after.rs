@@ -1,4 +1,4 @@
-//! The program itself after the definition: killed in the middle, started, undone.
+//! The program after a definition: killed in the middle, started, undone.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn undo(job: &Job, more: &[&str]) -> Ended {
     Ended::from(command.arg(result).args(more).output().expect("hyperexport runs"))
 }
 
-/// Kills a `define` while it proves that its domain boots.
+/// Kills a `define` during its boot proof.
 fn kill_in_the_proof(job: &Job, names: &Names, flags: &[String]) {
     let mut command = job.bare(&[]);
     command.args(flags).args(["--boot-proof", "--libvirt-snapshot"]);
@@ -88,7 +88,7 @@ fn a_domain_that_was_used_since_the_kill_stays_until_it_is_undone() {
     let flags = define_flags(&job, &names);
     kill_in_the_proof(&job, &names, &flags);
     let domain = libvirtd::connect().lookup_domain_by_name(&names.name("vm")).expect("there");
-    // Libvirt has had the time to stop what it ran for the dead run.
+    // By now libvirt has stopped the domain that it ran for the dead run.
     let journal = std::fs::File::options().append(true).open(job.file(".hyperexport-undo"));
     let minute_ago = std::time::SystemTime::now() - Duration::from_secs(60);
     journal.expect("there").set_modified(minute_ago).expect("set");
@@ -102,7 +102,7 @@ fn a_domain_that_was_used_since_the_kill_stays_until_it_is_undone() {
     let dry = run(&job, &flags, &["--dry-run"]);
     let first = run(&job, &flags, &[]);
     let is_active = domain.is_active();
-    // A run into the folder knows the domain of the killed one for its own by now.
+    // A run in the folder recognizes the killed run's domain as its own.
     let second = run(&job, &flags, &[]);
     domain.destroy().expect("it runs on");
     told(&dry.expect(4), "it runs");
@@ -113,7 +113,7 @@ fn a_domain_that_was_used_since_the_kill_stays_until_it_is_undone() {
     assert_eq!(names.domains().len(), 1);
     assert!(job.dir.path().join("pool").read_dir().expect("there").count() > 0, "its disks");
 
-    // Its guest may have written what nobody else has.
+    // The guest may have written unique data.
     let undo = |more: &[&str]| {
         let mut undo = job.bare(&["undo"]);
         Ended::from(undo.arg(job.output()).args(more).output().expect("it runs"))
@@ -172,7 +172,7 @@ fn a_domain_is_started_and_seen_to_run() {
     undo(&job, &[]).expect(4).said("which the run has started");
     assert_eq!(names.domains().len(), 1);
     undo(&job, &["--even-if-used"]).expect(0);
-    // What is gone holds no data.
+    // A missing volume contains no data.
     undo(&job, &[]).expect(0);
 }
 
@@ -221,7 +221,7 @@ fn undo_removes_nothing_while_libvirt_would_keep_the_domain() {
     virsh(&["snapshot-create-as", &name, "theirs"]);
     stays(&["it has the snapshot 'theirs'", &format!("virsh snapshot-delete {name} theirs")]);
     virsh(&["snapshot-delete", &name, "theirs"]);
-    // Tools for backups leave those; a domain that does not run takes only a description of one.
+    // Backup tools leave checkpoints; a domain that is shut off accepts only a redefined one.
     let xml = job.dir.path().join("checkpoint.xml");
     let uuid = ended.json["domain"]["uuid"].as_str().expect("defined");
     let text = format!(
@@ -250,7 +250,7 @@ fn undo_leaves_a_disk_that_is_below_others() {
     let names = Names::new();
     let ended = run(&job, &define_flags(&job, &names), &[]).expect(0);
     let disk = ended.json["domain"]["volumes"][0]["path"].as_str().expect("a path").to_owned();
-    // In no pool, so that only the domain that has it tells.
+    // In no pool, so that only the domain that uses the clone reveals it.
     let clones = job.dir.path().join("clones");
     std::fs::create_dir(&clones).expect("made");
     let overlay = clones.join("clone.qcow2");
@@ -274,7 +274,7 @@ fn undo_leaves_a_disk_that_is_below_others() {
     assert!(told.contains(&said) && Path::new(&disk).exists(), "{told}");
     domain.undefine().expect("undefined");
 
-    // An overlay that no domain has, in another pool than that of the disk.
+    // An overlay that no domain uses, in another pool than the disk.
     let pool = format!(
         "<pool type='dir'><name>{}</name><target><path>{}</path></target></pool>",
         names.name("clones"),
@@ -352,7 +352,7 @@ fn no_domain_is_started_beside_its_running_source() {
     let ended = run(&job, &flags, &["--libvirt-start"]).expect(4);
     ended.said("powered on");
     ended.said("--allow-running-source");
-    // The next start of the host would start it beside its source, too.
+    // With autostart, the host's next boot would start the domain besides its source.
     let ended = run(&job, &flags, &["--libvirt-autostart"]).expect(4);
     ended.said("powered on");
     assert_eq!(ended.json["errors"][0]["code"], "source-running", "{}", ended.stdout);
@@ -365,7 +365,7 @@ fn no_domain_is_started_beside_its_running_source() {
         .expect("it runs");
 }
 
-/// As if the VM had been exported while it ran.
+/// Sets the manifest's power state, as if the VM had been exported while running.
 fn set_power(manifest: &Path, power: &str) {
     let text = std::fs::read_to_string(manifest).expect("there");
     let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
@@ -379,7 +379,7 @@ fn a_source_that_was_switched_on_since_is_not_joined() {
     let Some(job) = converted() else { return };
     let names = Names::new();
     job.power("web01", true);
-    // The export is kept, so that its source may run meanwhile.
+    // The export is reused, so that its source may run meanwhile.
     let (path, pool) = (hyper2kvm.to_str().expect("UTF-8"), job.dir.path().join("pool"));
     let flags = [
         "--pipeline",
@@ -402,7 +402,7 @@ fn a_source_that_was_switched_on_since_is_not_joined() {
     let domain = connect.lookup_domain_by_name(&names.name("vm"));
     assert!(domain.is_err(), "it was defined");
 
-    // Off again, it is not what was exported: it has run.
+    // Powered off again, the VM differs from its export: it has run.
     job.power("web01", false);
     let ended = job.run("web01", &flags).expect(4);
     ended.said("its changeVersion was");

@@ -1,6 +1,6 @@
-//! Guests that did not come up, or came up without their network, each of a kind: what the source
-//! leaves open, disks named by their places, cloud-init, encryption. Those that boot do so for
-//! real.
+//! Regression tests for guests that once did not boot, or lost their network, one of each kind.
+//! They cover incomplete sources, disks named by their places, cloud-init and encryption. Bootable
+//! guests are really booted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use crate::support::job::{assert_valid_domain, codes, json_of, read_json};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
-/// VMware's UUID of the second disk, as its descriptor has it; tests/guest/mkdisk-places.sh has it
-/// in fstab.
+/// VMware's UUID of the second disk, as in its descriptor; tests/guest/mkdisk-places.sh puts it
+/// into fstab.
 const SECOND: &str = "60 00 C2 9d 7a 1e 0f 3c-5b 6a 79 88 12 34 56 78";
 
-/// A migration with the program itself, into a pool of its own.
+/// A migration by the program, into a unique pool.
 struct Migration {
     dir: tempfile::TempDir,
     names: Names,
@@ -64,7 +64,7 @@ impl Migration {
     }
 }
 
-/// A VMX folder over flat disks on a paravirtual controller, with cards in these slots.
+/// A VMX folder with flat disks on a paravirtual controller, and cards in these slots.
 fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf {
     fs::create_dir(folder).expect("made");
     let mut text =
@@ -98,12 +98,12 @@ fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf
     path
 }
 
-/// A copy of a disk of Debian's as an old system disk that was kept: its root has a UUID of its
-/// own.
+/// A copy of a Debian disk, as an old system disk that stayed attached: its root has another UUID.
 fn old_system(disk: &Path, copy: &Path) {
     let copied = Command::new("cp").arg("--sparse=always").arg(disk).arg(copy).status();
     assert!(copied.expect("cp runs").success());
-    // The partition's offset, as tests/guest/mkdisk-bios.sh has it; e2fsprogs take it in the name.
+    // The partition's offset, from tests/guest/mkdisk-bios.sh; e2fsprogs accept it as part of the
+    // name.
     let root = format!("{}?offset={}", copy.display(), 2048 * 512);
     let checked = Command::new("e2fsck").args(["-fp", &root]).status().expect("e2fsck runs");
     assert!(matches!(checked.code(), Some(0 | 1)), "{checked}");
@@ -112,8 +112,8 @@ fn old_system(disk: &Path, copy: &Path) {
     assert!(renamed.expect("tune2fs runs").success());
 }
 
-/// The image says nothing of firmware, system or network card; its loader lies in its vendor's
-/// folder, and its initramfs knows no ATA.
+/// The image does not describe firmware, system or network card. Its boot loader is in the vendor's
+/// folder, and its initramfs has no ATA driver.
 #[test]
 fn a_disk_image_boots_by_what_is_on_it() {
     let Some(image) = guest::guest("vendor") else { return };
@@ -142,8 +142,8 @@ fn a_disk_image_boots_by_what_is_on_it() {
     assert!(console.contains("ens192 has 192.168.122."), "{console}");
 }
 
-/// Root by its path on VMware's bus, data by VMware's serial number, a disk that is gone, an old
-/// system on the second disk, and cards whose order is not that of their slots.
+/// Root by its path on VMware's bus, data by VMware's serial number, and a missing disk. Also an
+/// old system on the second disk, and cards in another order than their slots.
 #[test]
 fn devices_and_cards_named_by_their_places_are_found() {
     let (Some(first), Some(second)) = (guest::guest("places"), guest::guest("bios")) else {
@@ -173,7 +173,7 @@ fn devices_and_cards_named_by_their_places_are_found() {
     }
 }
 
-/// Its data source stays behind, and dracut built its initramfs.
+/// Its data source is not migrated, and dracut built its initramfs.
 #[test]
 fn a_guest_of_cloud_init_stays_the_instance_that_it_was() {
     let Some(image) = guest::guest("cloud") else { return };
@@ -189,8 +189,8 @@ fn a_guest_of_cloud_init_stays_the_instance_that_it_was() {
     }
 }
 
-/// Without the passphrase the partition is named and the domain keeps to what the clear /boot
-/// tells; with it the guest is fixed. Nothing says the passphrase.
+/// Without the passphrase the partition is reported, and the domain follows the unencrypted /boot.
+/// With the passphrase the guest is fixed. The passphrase is never printed.
 #[test]
 fn an_encrypted_root_is_named_and_opened_with_its_key() {
     let Some(image) = guest::guest("luks") else { return };
@@ -200,7 +200,7 @@ fn an_encrypted_root_is_named_and_opened_with_its_key() {
     assert!(error.contains("/dev/sda2 is encrypted"), "{error}");
     let hint = result["errors"][0]["hint"].as_str().expect("a hint");
     assert!(hint.contains("--key /dev/sda2:file:PATH"), "{hint}");
-    // Its command line says /dev/sda1, which a disk of virtio-blk is not.
+    // The kernel command line contains /dev/sda1, a name that virtio-blk does not provide.
     let xml = migration.xml();
     assert!(xml.contains("<target dev='sda'") && !xml.contains("<target dev='vda'"), "{xml}");
 
@@ -219,7 +219,7 @@ fn an_encrypted_root_is_named_and_opened_with_its_key() {
     assert!(!log.contains("secret") && !said.contains("secret"), "the passphrase is nowhere");
 }
 
-/// Nothing on the disk could start: no domain that looks as if it would.
+/// A disk without a boot loader: by default no domain is defined, since it could not start.
 #[test]
 fn a_blank_disk_becomes_no_domain_unless_that_is_wanted() {
     let Some(migration) = Migration::new("blank") else { return };

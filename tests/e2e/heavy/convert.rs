@@ -1,5 +1,5 @@
-//! Conversion by the real hyper2kvm: disks without an operating system, whose bytes must come out
-//! as they went in, and its failures. FIX of a real guest is tested end to end elsewhere.
+//! Conversion by the real hyper2kvm: disks without an operating system, whose bytes must not
+//! change, and failures. FIX of a real guest is tested end to end elsewhere.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,7 +24,7 @@ async fn run(
     convert(manifest, dir, settings, &Progress::none(), &CancellationToken::new()).await
 }
 
-/// Whether a result holds the bytes of the raw disk that was exported.
+/// Whether a result contains the bytes of the exported raw disk.
 fn same_bytes(raw: &Path, result: &Path) -> bool {
     let (raw, result) = (raw.to_str().expect("UTF-8"), result.to_str().expect("UTF-8"));
     qemu_img(&["compare", "-f", "raw", "-F", "qcow2", raw, result]).0 == 0
@@ -56,7 +56,7 @@ async fn all_disks_are_converted_and_their_bytes_are_the_same() {
     assert_eq!(fs::read(dir.path().join("disk-0.vmdk")).expect("there"), exported_file);
 
     assert_eq!(done.converter, "hyper2kvm 0.2.1");
-    // Its disks hold patterns and nothing to start.
+    // The disks contain patterns, but no boot loader.
     let codes: Vec<_> = done.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert_eq!(codes, ["boot-disk-not-bootable"], "a good run is silent but for that");
     assert_eq!(done.report["pipeline"]["success"], true);
@@ -123,7 +123,7 @@ async fn a_timeout_leaves_no_process_and_no_file() {
     let manifest = exported(dir.path(), &[16]);
     let (progress, seen) = recorder();
     let cancel = CancellationToken::new();
-    // FIX emulates a machine, which takes far longer than this.
+    // FIX emulates a machine, which takes longer than this timeout.
     let settings = Settings { timeout: Duration::from_secs(6), ..settings(&program) };
     let ended = convert(&manifest, &out, &settings, &progress, &cancel).await;
     let error = ended.expect_err("too slow");

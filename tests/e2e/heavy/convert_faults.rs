@@ -1,6 +1,5 @@
-//! What a conversion does when hyper2kvm is missing, broken, lying, hanging or unsafe, and with
-//! images and files that are not what they should be. hyper2kvm is a script here, everything else
-//! is real.
+//! Conversions with a hyper2kvm that is missing, broken, hanging, unsafe or reports falsehoods, and
+//! with invalid images and files. hyper2kvm is a script here, everything else is real.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +19,7 @@ use hyperexport::model::{Hint, OsFamily};
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
-/// An exported VM of one disk and an output directory.
+/// An exported VM with one disk, and an output directory.
 struct Case {
     dir: tempfile::TempDir,
     out: PathBuf,
@@ -38,7 +37,7 @@ impl Case {
         settings(&fake(self.dir.path(), script))
     }
 
-    /// The same where no libguestfs is found, so that nobody looks at the guest.
+    /// As [`Self::fake`] without libguestfs, so that the guest is not inspected.
     fn fake_alone(&self, script: &str) -> Settings {
         let tools = qemu_img_alone(self.dir.path());
         Settings { path: tools.into(), ..self.fake(&with_path(script)) }
@@ -49,7 +48,7 @@ impl Case {
         convert(&self.manifest, &self.out, settings, &quiet, &go_on).await
     }
 
-    /// The error of a hyper2kvm that behaves like `script`, of which nothing but the log is left.
+    /// Error of a hyper2kvm that behaves like `script`; asserts that only the log is left.
     async fn failure(&self, script: &str) -> String {
         let error = self.run(&self.fake(script)).await.expect_err("refused");
         assert_eq!(names(&self.out), ["hyper2kvm.log"]);
@@ -63,7 +62,7 @@ impl Case {
 
 const GOOD: &str = "fix; convert; report true";
 
-/// A script that finds its programs whatever `PATH` it is given.
+/// A script that finds its programs with any `PATH`.
 fn with_path(script: &str) -> String {
     format!("PATH={}; {script}", std::env::var("PATH").expect("a PATH"))
 }
@@ -79,7 +78,7 @@ async fn an_unknown_program_that_does_the_work_is_taken_with_a_warning() {
     let proof = done.proof.expect("a proof");
     let changed: Vec<_> = proof.disks[0].changed.iter().map(|changed| changed.block).collect();
     assert_eq!((changed, proof.files), (vec![0], None));
-    // It says that it has fixed a guest; there is none on that disk.
+    // hyper2kvm claims to have fixed a guest, but that disk contains none.
     assert!(!done.disks.expect("disks").0[0].fixed);
     let failure = done.fix_failure.expect("it is looked for").to_string();
     assert_eq!(failure, "no operating system found on the disks");
@@ -342,7 +341,7 @@ async fn one_that_others_can_write_is_not_run() {
     let error = case.run(&unsafe_one).await.expect_err("unsafe");
     assert!(matches!(error, Error::Unsafe { .. }), "{error}");
 
-    // In PATH it is passed over, and the next one is taken.
+    // In PATH it is skipped, and the next one is used.
     let safe = tempfile::tempdir().expect("a folder");
     fake(safe.path(), &with_path(GOOD));
     let mut path = case.dir.path().as_os_str().to_owned();
@@ -361,7 +360,7 @@ async fn one_that_others_can_write_is_not_run() {
 async fn one_that_cannot_be_imported_comes_with_the_remedy() {
     let case = Case::new();
     let program = case.dir.path().join("hyper2kvm");
-    // A Python where no hyper2kvm is installed.
+    // A Python without hyper2kvm.
     fs::write(&program, "#!/usr/bin/python3 -I\nimport hyper2kvm\n").expect("written");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("mode");
     let error = case.run(&settings(&program)).await.expect_err("not importable");

@@ -1,6 +1,6 @@
-//! The guest of the other tests is a VMware guest, which does not boot on virtio. Without that, "it
-//! boots after the conversion" would prove nothing. That it boots on the hardware that it knows is
-//! shown by `tests/libvirt/heavy`.
+//! The other tests' guest is a VMware guest that does not boot on virtio. Otherwise "it boots after
+//! the conversion" would prove nothing. `tests/libvirt/heavy` shows that the guest boots on its
+//! original hardware.
 
 use crate::support::guest::{Boot, boot_image, guest};
 

@@ -8,7 +8,7 @@ use crate::support::sshd::Sshd;
 use crate::support::{guest, hyper2kvm};
 use serde_json::json;
 
-/// From the simulator to its login prompt on virtio, far away.
+/// From the simulator to a login prompt on virtio on a remote host.
 #[test]
 fn a_uefi_guest_sent_over_ssh_reaches_its_login_prompt_there() {
     let Some(hyper2kvm) = hyper2kvm::real() else { return };
@@ -32,7 +32,7 @@ fn a_uefi_guest_sent_over_ssh_reaches_its_login_prompt_there() {
     let (domain, pool) = (names.name("guest"), names.name("pool"));
     let pool_path = job.dir.path().join("pool");
     let pool_path = pool_path.to_str().expect("UTF-8");
-    // There from the beginning, so that KVM is proved in it and in nobody else's.
+    // Created beforehand, so that KVM is proved in this pool and not in another one.
     std::fs::create_dir(pool_path).expect("made");
     let made = ["-q", "pool-create-as", &pool, "dir", "--target", pool_path];
     assert!(Command::new("virsh").args(made).status().expect("virsh runs").success());

@@ -1,5 +1,5 @@
-//! The main job without hyper2kvm: guests as VMware leaves them are converted and fixed by
-//! ourselves, boot on virtio, and find their network under the names that they know.
+//! The main job without hyper2kvm: VMware guests are converted and fixed by hyperexport itself,
+//! boot on virtio, and find their network under the old names.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,26 +12,26 @@ use crate::support::libvirtd::{self, Names};
 use crate::support::vcsim::raw_disk;
 use serde_json::{Value, json};
 
-/// A guest, what is wrong with it at its source, and what its console must say in the end.
+/// A guest, its faults at the source, and the expected console output.
 struct Case<'a> {
     image: &'a str,
-    /// `bios` or `efi`.
+    /// Firmware: `bios` or `efi`.
     firmware: &'a str,
-    /// What `/etc/issue` shows of its address.
+    /// Address as `/etc/issue` shows it.
     address: &'a str,
     converter: &'a str,
     args: &'a [&'a str],
 }
 
-/// How it went.
+/// Result of a migration.
 struct Migrated {
-    /// What `--json` printed.
+    /// Output of `--json`.
     json: Value,
-    /// What the guest said until its login prompt.
+    /// Console output until the login prompt.
     console: String,
 }
 
-/// Takes the guest from the simulator into libvirt and starts it; returns how the run ended.
+/// Migrates the guest from the simulator to libvirt and starts it; returns the result.
 fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     let disk = guest::guest(case.image)?.vmdk;
     if !libvirtd::available() {
@@ -71,7 +71,7 @@ fn migrate(case: &Case<'_>) -> Option<(Job, Migrated)> {
     Some((job, Migrated { json: ended.json, console }))
 }
 
-/// The stage `fix` of the report.
+/// Stage `fix` of the report.
 fn fix(job: &Job) -> Value {
     let report = read_json(&job.file("report.json"));
     assert_eq!(report["pipeline"]["success"], true, "{report:#}");
@@ -84,10 +84,10 @@ fn changed(fix: &Value, what: &str) -> Vec<String> {
     of.map(|change| format!("{} → {}", change["before"], change["after"])).collect()
 }
 
-/// What agetty shows of the package in front of the login prompt.
+/// Text of the package that agetty shows before the login prompt.
 const AGENT_SAYS: &str = "the agent was installed by dpkg";
 
-/// A package as Debian's of the agent, which needs nothing from a network.
+/// A package like Debian's of the agent, which needs no network.
 fn agent_package(folder: &Path) -> std::path::PathBuf {
     let root = folder.join("package");
     let write = |path: &str, text: &str, mode: u32| {
@@ -146,7 +146,7 @@ fn a_guest_by_uuid_is_customized_and_gets_its_seed() {
     let is_listed = |file: &&Value| file["path"].as_str().is_some_and(|p| p.starts_with("/etc/"));
     let listed = files.iter().find(is_listed).expect("a file of the network");
     assert!(listed["after"].as_str().is_some_and(|sum| sum.len() == 64), "{listed:#}");
-    // virt-customize changes files that nobody lists.
+    // virt-customize changes files without listing them.
     assert!(codes(&ended.json).contains(&"fix-list-not-known"), "{}", ended.json["warnings"]);
     let result = Ext4::of_qcow2(&job.file("Debian.qcow2"));
     let look = ["cat /root/.ssh/authorized_keys", "ls -p /usr/lib/virt-sysprep/scripts"];
@@ -196,7 +196,7 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     }
     let dir = tempfile::tempdir().expect("a folder");
     let disk = dir.path().join("data.raw");
-    // It would start something, but nobody can see what: an encrypted system, say.
+    // The disk may be bootable but cannot be inspected, such as an encrypted system.
     raw_disk(&disk, 8, 1);
     let inventory = json!({"vms": [{
         "name": "Debian", "cpu": 1, "memory_mb": 512, "firmware": "bios",
@@ -213,12 +213,12 @@ fn a_guest_that_cannot_be_fixed_gets_hardware_that_it_knows() {
     let ended = job.run("Debian", &args).expect(0);
     assert_eq!(ended.json["outcome"], "partial", "{}", ended.stdout);
     ended.said("no operating system found on the disks");
-    // Preflight could not know that.
+    // Preflight could not detect that.
     assert!(ended.json["warnings"].to_string().contains("guest-not-fixed"), "{}", ended.stdout);
     let source = &job.sim.vm("Debian").disks.as_ref().expect("disks")[0].raw;
     assert_same_disk((source, "raw"), (&job.file("Debian.qcow2"), "qcow2"));
     let xml = std::fs::read_to_string(job.file("domain.xml")).expect("domain.xml");
-    // The controller and the card that it had.
+    // The original controller and card.
     assert!(!xml.contains("bus='virtio'") && xml.contains("model='vmpvscsi'"), "{xml}");
     assert!(xml.contains("<model type='vmxnet3'/>"), "{xml}");
     let report = read_json(&job.file("report.json"));

@@ -1,5 +1,5 @@
-//! The names of network cards, in one guest with one card for each form that people use: what is
-//! written into the guest, what the report says, what is warned of.
+//! Names of network cards, in one guest with one card for each common form of configuration:
+//! changes in the guest, report and warnings.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -46,7 +46,7 @@ const FILES: [(&str, &str); 9] = [
         "lease {\n  interface \"eth0\";\n  fixed-address 192.0.2.8;\n  option dhcp-client-identifier \
          1:0:50:56:aa:bb:9;\n}\n",
     ),
-    // A package manager that does not run takes nothing of the rest along.
+    // A package manager that fails does not prevent the other fixes.
     ("/usr/bin/dpkg", "#!/bin/sh\nexit 1\n"),
 ];
 
@@ -57,7 +57,7 @@ fn mac(index: usize) -> String {
     format!("00:50:56:aa:bb:{:02x}", index + 1)
 }
 
-/// A disk with the files in it, and its manifest.
+/// A disk with the files, and its manifest.
 fn prepared(dir: &Path, base: &Path) {
     let disk = dir.join("disk-0.raw");
     let copied = Command::new("cp").arg("--sparse=always").args([base, &disk]).status();
@@ -92,7 +92,7 @@ fn prepared(dir: &Path, base: &Path) {
     fs::write(dir.join("manifest.json"), manifest.to_string()).expect("written");
 }
 
-/// The row of a card in the report.
+/// Entry of a card in the report.
 fn row(network: &Value, index: usize) -> (Value, Value, Value) {
     let rows = network.as_array().expect("rows");
     let row = rows.iter().find(|row| row["mac"] == mac(index)).expect("every card has a row");
@@ -129,8 +129,8 @@ fn every_card_keeps_its_name_in_every_form() {
             "{network:#}"
         );
     }
-    // The domain has the card of slot 33 first, and the kernel gives eth0 to that one, so that no
-    // other card can have the name.
+    // In the domain the card of slot 33 comes first, and the kernel names it eth0. No other card
+    // can have that name.
     assert_eq!(row(network, 8), (json!("eth0"), json!("net0"), json!("its DHCP lease")));
     assert_eq!(row(network, 7), (Value::Null, Value::Null, Value::Null));
     let kept_by = |index: usize| network[index]["kept_by"].clone();
@@ -177,7 +177,7 @@ fn every_card_keeps_its_name_in_every_form() {
     assert!(!seen.contains("hyperexport-dmz0.link"), "{seen}");
 }
 
-/// A disk with what FIX looks at in a Debian 12 whose initramfs nobody can read.
+/// A disk with the files that FIX inspects in a Debian 12, whose initramfs is unreadable.
 fn unfixable(disk: &Path) {
     let modules =
         ["virtio", "virtio_ring", "virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
@@ -204,7 +204,7 @@ fn unfixable(disk: &Path) {
     Ext4::make(disk, (first, last), "5eed0000-0000-4000-8000-0000000f1bed", &root);
 }
 
-/// A disk image has no card, so that its MAC address is made when the image is read.
+/// A disk image has no card, so a MAC address is generated when the image is read.
 #[test]
 fn a_guest_that_cannot_be_fixed_keeps_its_name_on_a_made_address() {
     if guest::guest("uuid").is_none() {

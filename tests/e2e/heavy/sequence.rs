@@ -1,5 +1,5 @@
-//! The sequence that a newcomer types, as it is printed, all of it into one folder: export, look,
-//! dry run, conversion, domain, start. On a host without a storage pool.
+//! The documented sequence of commands for newcomers, in one folder: export, manifest, dry run,
+//! conversion, domain, start. On a host without a storage pool.
 
 #![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
@@ -10,7 +10,7 @@ use crate::support::job::{Ended, Job, assert_same_disk, read_json};
 use crate::support::libvirtd;
 use serde_json::json;
 
-/// The commands, and what each is for.
+/// Commands, each commented with its purpose.
 const SEQUENCE: [&str; 6] = [
     "hyperexport --vm Test-VM --output /tmp/test --manifest",
     "cat /tmp/test/manifest.json",
@@ -28,7 +28,7 @@ struct Shell<'a> {
 }
 
 impl Shell<'_> {
-    /// Types a line, which must go well.
+    /// Runs a command line, which must succeed.
     fn types(&self, line: &str) -> Ended {
         let path = std::env::var("PATH").unwrap_or_default();
         let sim = &self.job.sim;
@@ -46,7 +46,7 @@ impl Shell<'_> {
     }
 }
 
-/// What is left in libvirt goes, whatever becomes of the test.
+/// Removes everything from libvirt on drop, even if the test fails.
 struct CleanUp;
 
 impl Drop for CleanUp {
@@ -64,7 +64,7 @@ impl Drop for CleanUp {
     }
 }
 
-/// What FIX did in a guest that goes by the names of its devices.
+/// Asserts the changes of FIX in a guest that refers to devices by name.
 fn assert_fixed(report: &std::path::Path) {
     let report = read_json(report);
     let fix = &report["pipeline"]["stages"]["fix"]["result"];
@@ -103,7 +103,7 @@ fn the_sequence_does_what_it_says_in_one_folder() {
     let Some(job) = Job::new(dir, &inventory, &["-nfc-listen", "127.0.0.1:0"]) else { return };
     let tmp = job.dir.path().join("tmp");
     std::fs::create_dir(&tmp).expect("made");
-    // The checkout may lie below the /tmp that the shell does not see.
+    // The checkout may be below the /tmp that the shell does not see.
     std::fs::create_dir(tmp.join("bin")).expect("made");
     std::fs::copy(env!("CARGO_BIN_EXE_hyperexport"), tmp.join("bin/hyperexport")).expect("copied");
     let shell = Shell { job: &job, tmp };
@@ -148,7 +148,7 @@ fn the_sequence_does_what_it_says_in_one_folder() {
     let domain = libvirtd::connect().lookup_domain_by_name(DOMAIN).expect("defined");
     assert!(domain.is_active().expect("known"), "it does not run");
 
-    // Once more, while it runs.
+    // Once more, while the domain runs.
     let again = shell.types(libvirt);
     assert!(again.stdout.contains("done       Test-VM: nothing to do"), "{}", again.stdout);
     domain.destroy().expect("it runs");

@@ -1,5 +1,5 @@
-//! Which system on a VM's disks is the VM's: snapshots of a btrfs are none, and neither is what an
-//! old disk holds.
+//! Selection of the VM's own system among its disks: neither snapshots of a btrfs nor the system of
+//! an old disk.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,10 +11,10 @@ use crate::support::job::{Ended, read_json};
 use crate::support::{guest, libvirtd};
 use serde_json::{Value, json};
 
-/// Bytes of each disk.
+/// Size of each disk, in bytes.
 const SIZE: u64 = 384 << 20;
 
-/// What makes a file system look like the root of a distribution.
+/// Files that make a file system look like the root of a distribution.
 fn root<'a>(distribution: &'a str, fstab: &'a str) -> [(&'a str, String); 5] {
     let release = format!("ID={distribution}\nVERSION_ID=12\nPRETTY_NAME={distribution}\n");
     [
@@ -26,7 +26,7 @@ fn root<'a>(distribution: &'a str, fstab: &'a str) -> [(&'a str, String); 5] {
     ]
 }
 
-/// The same by commands of guestfish.
+/// Commands of guestfish that write the same files.
 fn commands(distribution: &str, fstab: &str) -> String {
     let write = |(path, text): (&str, String)| {
         let (folder, _) = path.rsplit_once('/').expect("an absolute path");
@@ -35,23 +35,23 @@ fn commands(distribution: &str, fstab: &str) -> String {
     root(distribution, fstab).map(write).concat()
 }
 
-/// A sparse disk.
+/// Creates a sparse disk.
 fn empty(dir: &Path, name: &str) -> String {
     let path = dir.join(name);
     File::create(&path).and_then(|file| file.set_len(SIZE)).expect("a disk");
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Disks that one appliance has filled, as its start takes most of the time.
+/// Disks that a single appliance has filled, since starting it takes most of the time.
 struct Disks {
-    /// A btrfs with the root in a subvolume, and a snapshot of it.
+    /// A btrfs with the root in a subvolume, and a snapshot of that.
     snapshots: String,
     /// An old disk.
     old: String,
-    /// As SLES lays it out: the root in a snapshot that is the default subvolume, with a second
+    /// The layout of SLES: the root in a snapshot that is the default subvolume, with a second
     /// snapshot.
     sles: String,
-    /// A `/boot` of its own whose first entry names a subvolume, beside a snapshot of that and an
+    /// A separate `/boot` whose first entry names a subvolume, besides a snapshot of that and an
     /// older system.
     entries: String,
 }
@@ -134,7 +134,7 @@ fn manifest(disks: &[String]) -> Value {
     })
 }
 
-/// What INSPECT says.
+/// Result of INSPECT.
 fn inspected(manifest: &Value) -> Value {
     let dir = tempfile::tempdir().expect("a folder");
     let path = dir.path().join("manifest.json");
@@ -169,11 +169,10 @@ fn snapshots_subvolumes_and_old_disks_leave_one_system_of_the_vm() {
     assert_eq!(entries, (json!("btrfsvol:/dev/sda2/@"), json!("debian")));
 }
 
-/// UUID of the file system that the GRUB of the tests' guest goes on from (`mkdisk-bios.sh`).
+/// UUID of the file system in which GRUB of the test guest continues (`mkdisk-bios.sh`).
 const LED_TO: &str = "5eed0000-0000-4000-8000-00000000b105";
 
-/// Two systems with a GRUB each, and in front of them the boot sector and the core image of a guest
-/// that starts with a BIOS.
+/// Two systems with a GRUB each, preceded by the boot sector and the core image of a BIOS guest.
 fn two_loaders(dir: &Path, guest: &Path) -> PathBuf {
     let disk = dir.join("loaders.raw");
     let partitions = [(2048, 329_727), (329_728, SIZE / 512 - 1)];
@@ -187,7 +186,7 @@ fn two_loaders(dir: &Path, guest: &Path) -> PathBuf {
         ext4::tree(&tree, &[("/boot/grub/grub.cfg", entry)]);
         Ext4::make(&disk, sectors, uuid, &tree);
     }
-    // The table of partitions stays.
+    // The partition table stays.
     let guest = File::open(guest).expect("a guest");
     let file = File::options().write(true).open(&disk).expect("a disk");
     let mut front = vec![0; 1 << 20];

@@ -1,5 +1,5 @@
-//! Windows: what virt-v2v is given, what it did by the registry, and what the domain is made of.
-//! The guests are those of tests/guest/mkdisk-windows.py, which no test boots.
+//! Windows: the arguments of virt-v2v, its changes to the registry, and the domain's hardware. The
+//! guests are those of tests/guest/mkdisk-windows.py, which no test boots.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use crate::support::job::{assert_valid_domain, codes, json_of};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
 
-/// What a test works with.
+/// Folder and libvirt names of a test.
 struct Desk {
     dir: tempfile::TempDir,
     names: Names,
@@ -19,7 +19,7 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
-        // A pool in it must be within the reach of QEMU's user.
+        // QEMU's user must be able to reach a pool in this folder.
         let within_reach = fs::Permissions::from_mode(0o711);
         fs::set_permissions(dir.path(), within_reach).expect("set");
         Self { dir, names: Names::new() }
@@ -29,14 +29,14 @@ impl Desk {
         self.dir.path().join(name)
     }
 
-    /// `hyperexport ARGS` in the folder of the test, with no drivers but those that are named.
+    /// `hyperexport ARGS` in the folder of the test, with no drivers except explicitly named ones.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hyperexport"));
         command.args(args).current_dir(self.dir.path()).env("VIRTIO_WIN", "none");
         command
     }
 
-    /// A folder in virtio-win's layout, all files empty.
+    /// A folder in virtio-win's layout with empty files.
     fn drivers(&self, folder: &str, systems: &[&str]) {
         for system in systems {
             for driver in ["viostor", "vioscsi", "NetKVM"] {
@@ -49,7 +49,7 @@ impl Desk {
         }
     }
 
-    /// A VMX over a disk of that Windows on a paravirtual controller, and an NTFS for data.
+    /// A VMX with a disk of that Windows on a paravirtual controller, and an NTFS data disk.
     fn windows(&self, guest_os: &str, firmware: &str, args: &[&str]) -> PathBuf {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest/mkdisk-windows.py");
         let disk = self.path("vm/disk0-flat.vmdk");
@@ -79,7 +79,7 @@ impl Desk {
         vmx
     }
 
-    /// A VMDK over a flat disk that is there.
+    /// A VMDK descriptor for an existing flat disk.
     fn descriptor(&self, name: &str) {
         let flat = self.path(&format!("{name}-flat.vmdk"));
         let sectors = fs::metadata(&flat).expect("there").len() / 512;
@@ -91,7 +91,7 @@ impl Desk {
         write(&self.path(&format!("{name}.vmdk")), &text);
     }
 
-    /// A whole migration; its result and the domain.
+    /// A complete migration; returns its result and the domain XML.
     fn migrate(&self, vmx: &Path, args: &[&str], code: i32) -> (Value, String) {
         let (domain, pool) = (self.names.name("windows"), self.names.name("pool"));
         let output = self
@@ -118,7 +118,7 @@ impl Desk {
     }
 }
 
-/// Copies the first partition of a Windows with a BIOS, which begins at sector 2048
+/// Copies the first partition of a BIOS Windows, which begins at sector 2048
 /// (`tests/guest/mkdisk-windows.py`).
 fn partition(image: &Path, copy: &Path) {
     let copied = Command::new("qemu-img")
@@ -137,8 +137,8 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("written");
 }
 
-/// Server 2025 with a BIOS, VMware Tools and the second of three control sets: virt-v2v 2.2 does
-/// not know the release, and takes the folder of drivers that we make for it.
+/// Server 2025 with a BIOS, VMware Tools and the second of three control sets. virt-v2v 2.2 does
+/// not know the release, and uses the folder of drivers that hyperexport prepares.
 #[test]
 fn a_windows_with_drivers_gets_virtio() {
     let virt_v2v = Command::new("virt-v2v-in-place").arg("--version").output();
@@ -175,8 +175,8 @@ fn a_windows_with_drivers_gets_virtio() {
     assert!(services.contains("\"Start\"=dword:00000000"), "{services}");
 }
 
-/// Windows 11 with EFI, hibernated, and no drivers: told before and after, and planned for what it
-/// has.
+/// Windows 11 with EFI, hibernated, without drivers: a warning before and after, and a domain with
+/// the original kind of hardware.
 #[test]
 fn a_windows_without_drivers_keeps_hardware_that_it_knows() {
     if !libvirtd::available() {
@@ -202,7 +202,7 @@ fn a_windows_without_drivers_keeps_hardware_that_it_knows() {
     }
     let text = result.to_string();
     assert!(text.contains("fedorapeople.org") && text.contains("shutdown /s /f /t 0"), "{text}");
-    // Firmware of this kind starts nothing from VMware's controller.
+    // This firmware does not boot from VMware's controller.
     assert!(!xml.contains("bus='virtio'") && xml.contains("bus='sata'"), "{xml}");
     assert!(xml.contains("<model type='vmxnet3'/>"), "{xml}");
     let changes = result["guest_changes"].to_string();
@@ -223,7 +223,7 @@ fn what_there_is_is_said_before_a_byte_moves() {
     let source =
         ["--source", "disk.raw", "--source-format", "raw", "--name", "win", "--output", "out"];
 
-    // Neither an ISO nor a folder of drivers.
+    // Neither an ISO image nor a folder of drivers.
     for (place, why) in [
         ("empty", "holds no viostor.sys"),
         ("disk.raw", "neither a folder nor an ISO image"),
@@ -237,7 +237,7 @@ fn what_there_is_is_said_before_a_byte_moves() {
         assert!(!desk.path("out").exists());
     }
 
-    // info, with the flag or with the variable, relative to the folder.
+    // `info`, with the flag or with the variable, relative to the folder.
     let info = ["info", "--source", "win.vmx", "--json"];
     let flag = [&info[..], &["--virtio-win", "drivers"]].concat();
     for (args, variable) in [(&flag[..], "none"), (&info[..], "drivers")] {

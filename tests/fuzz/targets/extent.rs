@@ -1,4 +1,4 @@
-//! Sparse extents of a VMDK: whatever they say, an image is written or an error told.
+//! Sparse extents of a VMDK: any input yields an image or an error.
 #![no_main]
 
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! Images of every format: whatever their headers and tables say, the look at them ends, and so
-//! does the hash of their content.
+//! Images of every format: for any headers and tables the inspection and the content hash
+//! terminate.
 #![no_main]
 
 use std::fs::{self, File};
@@ -9,7 +9,7 @@ use hyperexport::budget::Going;
 use hyperexport::image::{self, content::hash_image};
 use hyperexport::model::DiskFormat;
 
-/// Largest disk that is hashed here, in bytes: an empty one of any size is told in a few of them.
+/// Largest disk that is hashed here, in bytes: a few bytes can describe an empty disk of any size.
 const LARGEST: u64 = 1 << 30;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! What a libvirt host says of a domain and its volumes.
+//! A libvirt host's descriptions of a domain and its volumes.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

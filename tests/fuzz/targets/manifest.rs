@@ -1,4 +1,4 @@
-//! Artifact Manifests: what is accepted is written and read again as the same.
+//! Artifact Manifests: an accepted manifest is unchanged after writing and reading.
 #![no_main]
 
 use hyperexport::manifest::{Manifest, check};

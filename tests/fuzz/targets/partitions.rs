@@ -1,4 +1,4 @@
-//! The beginning of a disk.
+//! First sectors of a disk.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| hyperexport::convert::fuzzing::partitions(bytes));

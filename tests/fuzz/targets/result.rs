@@ -1,4 +1,4 @@
-//! `result.json` and a plan: what is read is told, and written as the same.
+//! `result.json` and a plan: accepted input is printed, and unchanged after writing.
 #![no_main]
 
 use hyperexport::pipeline::{PlanFile, RunReport};

@@ -1,5 +1,5 @@
-//! Streams that claim to be a VMDK: in whichever pieces they come, the same is said about them, and
-//! an image is written or an error told.
+//! Supposed VMDK streams: the result does not depend on the size of the pieces, and is an image or
+//! an error.
 #![no_main]
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! What follows a definition, with real guests: snapshot, proof, start; and how all is undone.
+//! Steps after a definition, with real guests: snapshot, boot proof, start; and their undoing.
 
 use std::io;
 use std::path::Path;
@@ -14,10 +14,10 @@ use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware, Hint};
 use hyperexport::progress::Progress;
 use tokio_util::sync::CancellationToken;
 
-/// Longest that a guest may take to come up by emulation on a busy machine.
+/// Timeout for a guest that boots by emulation on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A setup whose disk is a Debian that asks for a login, in that format.
+/// A setup whose disk is a Debian with a login prompt, in that format.
 async fn debian(format: DiskFormat) -> Option<Setup> {
     let disk = guest::guest("bios")?;
     let mut setup = Setup::new().await?;
@@ -28,7 +28,7 @@ async fn debian(format: DiskFormat) -> Option<Setup> {
     disk.capacity = ByteSize(Path::new(from).metadata().expect("there").len());
     disk.format = format;
     disk.path = image;
-    // It boots as it is, from what it knew at its source.
+    // The guest boots unmodified, on the kind of hardware of its source.
     disk.fixed = false;
     setup.vm.cpu = CpuTopology::new(1, 1);
     setup.vm.memory_mib = 768;
@@ -74,7 +74,7 @@ async fn a_guest_proves_itself_and_is_as_it_was_planned_afterwards() {
     take_back(&setup, &defined.undo).await;
 }
 
-/// One boot of a guest that nobody has fixed, and of whose controller nothing is known.
+/// One boot of an unfixed guest whose original controller is unknown.
 #[tokio::test]
 async fn a_start_waits_for_the_login_prompt_or_the_agent_and_leaves_the_guest_running() {
     let Some(mut setup) = debian(DiskFormat::Raw).await else { return };
@@ -86,9 +86,9 @@ async fn a_start_waits_for_the_login_prompt_or_the_agent_and_leaves_the_guest_ru
     let wait = |sign| Wait { sign, timeout: PATIENCE };
     let seen = setup.target.start(&defined, &wait(prompt), &cancel).await;
     let error = setup.target.take_back(&defined.undo).await.expect_err("it runs");
-    // It is waited for in a guest that runs, too.
+    // The agent is also awaited in a running guest.
     let answered = setup.target.start(&defined, &wait(Sign::Agent), &cancel).await;
-    // One that answers does what it is asked.
+    // An agent that answers also executes commands.
     let asked = std::process::Command::new("virsh")
         .args(["-q", "qemu-agent-command", &defined.uuid, r#"{"execute":"guest-ping"}"#])
         .output()
@@ -154,7 +154,7 @@ async fn a_snapshot_of_an_efi_guest_is_possible() {
     take_back(&setup, &defined.undo).await;
 }
 
-/// Every step of an import fails in turn, before it is done; each time nothing is left.
+/// Every step of an import fails in turn, before it is executed; each time nothing is left.
 #[tokio::test]
 async fn whichever_step_fails_nothing_is_left() {
     let Some(mut setup) = Setup::new().await else { return };
@@ -175,7 +175,7 @@ async fn whichever_step_fails_nothing_is_left() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             if matches!(step, Undo::Stop { .. }) {
-                // The last step of all: the guest runs, and will never ask for a login.
+                // The very last step: the guest runs, but will never show a login prompt.
                 stop.cancel();
             }
             Ok(())
@@ -190,15 +190,15 @@ async fn whichever_step_fails_nothing_is_left() {
         assert!(matches!(error, Error::Journal(_)), "{}", chain(&error));
         failed_at.extend(seen.lock().expect("whole").last().cloned());
     }
-    // Pool, two copies with a step before and after they have their names, the domain before and at
-    // its definition, the files of the snapshot and itself, the proof.
+    // Pool, two copies with a step before and after their final names, the domain before and at its
+    // definition. Then the files of the snapshot, the snapshot, and the boot proof.
     assert_eq!(failed_at.len(), 11, "{failed_at:?}");
     for (disk, what) in setup.disks.0.iter().zip(["qcow2", "raw"]) {
         assert!(disk.path.exists(), "the {what} image is gone");
     }
 }
 
-/// What a killed run has noted is enough to undo what it made, at whatever step it died.
+/// The record of a killed run suffices to undo its changes, at whatever step it was killed.
 #[tokio::test]
 async fn the_steps_of_a_dead_run_take_back_what_it_made() {
     let Some(mut setup) = Setup::new().await else { return };
@@ -213,7 +213,7 @@ async fn the_steps_of_a_dead_run_take_back_what_it_made() {
     assert_eq!((again.done.len(), again.left.len()), (0, 0), "{again:?}");
 }
 
-/// An import whose run dies at its end, and the steps that it has noted.
+/// An import whose run is killed at its end, and the recorded steps.
 async fn killed(setup: &Setup) -> Vec<Undo> {
     let noted = Arc::new(Mutex::new(Vec::new()));
     let steps = Arc::clone(&noted);
@@ -249,7 +249,7 @@ async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
     assert_eq!(why(&steps, alive).await, "");
     assert_eq!(why(&proved, alive).await, "");
 
-    // Written by the run itself, for its snapshot or its proof, or by others later.
+    // Written by the run itself, for its snapshot or its boot proof, or by others later.
     let written = std::fs::File::options().append(true).open(&volume).expect("there");
     let minutes = |number: u64| Duration::from_secs(number * 60);
     written.set_modified(alive + minutes(2)).expect("set");
@@ -275,7 +275,7 @@ async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
     domain.destroy().expect("stopped");
     assert_eq!(running, "it runs");
     assert_eq!(why(&steps, alive).await, "it was started since");
-    // The run itself had started it: then only what was written tells.
+    // The run itself had started the domain: then only the modification time is evidence.
     assert_eq!(why(&proved, alive + minutes(3)).await, "");
 
     let recovered = setup.target.recover(&steps, alive).await.expect("looked");
@@ -287,8 +287,8 @@ async fn a_domain_of_a_killed_run_stays_if_anything_shows_that_it_is_used() {
     take_back(&setup, &kept.undo).await;
 }
 
-/// What a record says that anybody may have written: nothing of others goes by it, and what is told
-/// has the names that libvirt has.
+/// A record that anybody may have written: foreign objects are never touched, and messages contain
+/// libvirt's own names.
 #[tokio::test]
 async fn without_a_seal_only_what_carries_our_mark_is_undone() {
     let Some(setup) = Setup::new().await else { return };
@@ -353,7 +353,7 @@ async fn without_a_seal_only_what_carries_our_mark_is_undone() {
     for path in [&disk, &spare, &outside] {
         std::fs::remove_file(path).expect("removed");
     }
-    // A domain of ours carries the mark that its record has, and its disks are its own by that.
+    // A domain with the mark of its record is ours, and so are its disks.
     let defined = setup.import().await.expect("imports");
     assert!(defined.xml.contains("definition="), "{}", defined.xml);
     let taken = setup.target.take_back_by(&defined.undo, Evidence::Marks).await.expect("looked");
@@ -366,7 +366,7 @@ async fn what_changed_hands_is_left_and_named() {
     let Some(setup) = Setup::new().await else { return };
     let defined = setup.import().await.expect("imports");
     let volume = &defined.volumes[0];
-    // Somebody else's domain has the disk by now.
+    // A foreign domain uses the disk by now.
     let other = setup.names.name("other");
     let xml = format!(
         "<domain type='qemu'><name>{other}</name><memory unit='MiB'>64</memory>\
@@ -380,7 +380,7 @@ async fn what_changed_hands_is_left_and_named() {
     assert!(taken.left[1].contains("it contains 1 volumes"), "the pool stays too: {taken:?}");
     assert!(Path::new(&volume.path).exists());
     domain.undefine().expect("undefined");
-    // The file was replaced by another of its name.
+    // The file was replaced by another one of the same name.
     std::fs::remove_file(&volume.path).expect("removed");
     std::fs::write(&volume.path, "mine").expect("written");
     let taken = setup.target.take_back(&defined.undo).await.expect("looked");
@@ -388,7 +388,7 @@ async fn what_changed_hands_is_left_and_named() {
     assert_eq!(std::fs::read_to_string(&volume.path).expect("there"), "mine");
 }
 
-/// A volume that was being sent when its run was killed: empty, begun, or somebody else's by now.
+/// A volume whose upload was killed: empty, partial, or foreign by now.
 #[tokio::test]
 async fn a_volume_that_was_being_sent_is_known_by_its_beginning() {
     let Some(setup) = Setup::new().await else { return };
@@ -424,7 +424,7 @@ async fn a_domain_of_ours_makes_way_and_comes_back() {
     setup.autostart = true;
     let name = setup.options.name.clone().expect("given");
     let old = setup.import().await.expect("imports");
-    // Its firmware writes its variables.
+    // Starting the domain makes its firmware write its variables.
     let running = Wait { sign: Sign::Running, timeout: PATIENCE };
     setup.target.start(&old, &running, &CancellationToken::new()).await.expect("starts");
     let connect = libvirtd::connect();
@@ -436,7 +436,7 @@ async fn a_domain_of_ours_makes_way_and_comes_back() {
     let vars = nvram(&old.uuid);
     let content = std::fs::read(&vars).expect("written");
 
-    // Another's name does not do.
+    // The name of another domain is not accepted.
     setup.replace = Some("other".to_owned());
     let error = setup.target.preflight(&setup.request()).await.expect_err("it is taken");
     assert!(matches!(error, Error::DomainExists { .. }), "{}", chain(&error));
@@ -446,7 +446,7 @@ async fn a_domain_of_ours_makes_way_and_comes_back() {
     assert!(chain(&error).starts_with("--replace other"), "{}", chain(&error));
 
     setup.replace = Some(name.clone());
-    // When the successor fails, the old one is as it was.
+    // If the successor fails, the old domain is unchanged.
     setup.after.boot_proof = Some(Duration::from_secs(3));
     setup.import().await.expect_err("there is no system on it");
     assert_eq!(setup.names.domains(), std::slice::from_ref(&name));
@@ -480,7 +480,7 @@ async fn a_domain_of_ours_makes_way_and_comes_back() {
     take_back(&setup, &old.undo).await;
 }
 
-/// Where the firmware of a domain keeps its variables.
+/// Path of the firmware variables of a domain.
 fn nvram(uuid: &str) -> String {
     let domain = libvirtd::connect().lookup_domain_by_uuid_string(uuid).expect("there");
     let xml = domain.xml_desc(virt::sys::VIR_DOMAIN_XML_INACTIVE).expect("described");

@@ -1,4 +1,4 @@
-//! Tests that start guests, each of which takes a core.
+//! Tests that start guests, each of which uses a core.
 
 mod after;
 mod remote;

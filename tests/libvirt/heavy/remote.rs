@@ -1,4 +1,4 @@
-//! libvirt over qemu+ssh, by way of a real sshd on loopback.
+//! libvirt over qemu+ssh, through a real sshd on loopback.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ async fn what_a_host_can_do_is_the_same_from_afar() {
     let Some(far) = Setup::at(&sshd.open_uri(), Transfer::Auto).await else { return };
     let near = Setup::new().await.expect("the same daemon");
     assert_eq!(far.host.kvm_runs, near.host.kvm_runs, "KVM is proved in both ways");
-    // Whether the program passt is there can be seen on this machine alone.
+    // passt can be detected only on the local machine.
     let platforms = |setup: &Setup| {
         let mut platforms = setup.host.platforms.clone();
         for platform in &mut platforms {
@@ -73,7 +73,7 @@ async fn what_was_sent_is_read_back_and_its_sum_told() {
     assert_eq!(defined.volumes[0].content, Some(left));
     setup.target.take_back(&defined.undo).await.expect("can be taken back");
 
-    // One that is not what the conversion left does not become a domain.
+    // A disk that differs from the conversion's result is not defined as a domain.
     setup.disks.0[0].content = Some(left);
     setup.import().await.expect("it is that");
     let other = setup.names.name("other");
@@ -132,7 +132,7 @@ async fn a_refused_login_says_what_to_type() {
     }
 }
 
-/// A setup over ssh whose disk takes a while, and an import that is disturbed in its middle.
+/// A setup over ssh with a slow disk, and an import that is interrupted in the middle.
 async fn disturbed(signal: Signal) -> Option<(Sshd, Setup, Error, Duration)> {
     let sshd = Sshd::start()?;
     let mut setup = Setup::at(&sshd.open_uri(), Transfer::Auto).await?;
@@ -159,7 +159,7 @@ async fn disturbed(signal: Signal) -> Option<(Sshd, Setup, Error, Duration)> {
 
 const LARGE: u64 = 256 << 20;
 
-/// Random bytes, so that sending them takes a moment.
+/// Writes random bytes, so that the upload takes time.
 fn large(path: &Path) {
     let mut bytes =
         std::io::Read::take(std::fs::File::open("/dev/urandom").expect("opened"), LARGE);

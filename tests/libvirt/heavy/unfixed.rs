@@ -1,5 +1,5 @@
-//! A guest that no converter has fixed boots from the controller that it had at its source. One of
-//! whose controller nothing is known boots in `after`.
+//! An unfixed guest boots from its original controller. A guest whose controller is unknown boots
+//! in `after`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -7,7 +7,7 @@ use crate::support::guest;
 use crate::support::import::{Setup, source_disk};
 use hyperexport::model::{ByteSize, CpuTopology, DiskFormat, Firmware};
 
-/// The guest of `tests/guest`, which boots on IDE and not on virtio, as the exporter leaves it.
+/// The exported guest of `tests/guest`, which boots on IDE but not on virtio.
 #[tokio::test]
 async fn a_guest_that_nobody_has_fixed_boots_from_the_controller_that_it_had() {
     let Some(mut setup) = Setup::new().await else { return };

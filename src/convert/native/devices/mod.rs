@@ -1,5 +1,5 @@
-//! Block devices of a guest by names that last: on KVM `/dev/sda1` becomes `/dev/vda1`, and paths
-//! by place on the bus or by VMware's serial numbers are gone; UUIDs stay.
+//! Names of a guest's block devices that stay valid. On KVM `/dev/sda1` becomes `/dev/vda1`, and
+//! paths by place on the bus or by VMware's serial numbers are gone; UUIDs stay.
 
 mod order;
 mod places;
@@ -16,7 +16,7 @@ use super::systems::{block_devices, encrypted, split};
 use self::places::DisksByPlace;
 pub(super) use self::places::is_unstable;
 
-/// Links by tags that last, and the tags of fstab(5) for the same.
+/// Folders of links by stable tags, and the tags of fstab(5) for the same.
 const TAGS: [(&str, &str, &str); 4] = [
     ("UUID=", "/dev/disk/by-uuid/", "UUID"),
     ("LABEL=", "/dev/disk/by-label/", "LABEL"),
@@ -27,36 +27,36 @@ const TAGS: [(&str, &str, &str); 4] = [
 /// The file systems of a guest with their tags (blkid(8)).
 #[derive(Debug, Default)]
 pub(super) struct GuestDevices {
-    /// The tags of each device, by libguestfs' name of it.
+    /// Tags of each device, by the device's name in libguestfs.
     tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Names below `/dev/mapper` and of logical volumes.
     volumes: Vec<String>,
     disks: DisksByPlace,
-    /// The device of the root file system.
+    /// Device of the root file system.
     root: String,
-    /// Whether a device is encrypted and nobody opened it: what is inside is not known.
+    /// Whether an encrypted device was not opened, so that its content is unknown.
     locked: bool,
 }
 
-/// The number of a disk and what follows its letters: `sdb12` is 1 and `12`.
+/// The number of a disk and the text after its letters: `sdb12` is 1 and `12`.
 pub(super) fn disk_letter(name: &str) -> Option<(usize, &str)> {
     order::letter(name.strip_prefix("sd")?)
 }
 
-/// What the names of disks begin with in libguestfs' appliance.
+/// Prefix of disk names in libguestfs' appliance.
 const IN_APPLIANCE: &str = "/dev/sd";
 
 impl GuestDevices {
-    /// Asks libguestfs, which has the disks in the order of the VM's.
+    /// Reads the devices from libguestfs, whose disks are in the order of the VM's.
     pub(super) async fn find(guestfs: &mut Guestfs, vm: &SourceVm) -> Result<Self, Error> {
         let disks = DisksByPlace { disks: vm.disks.clone(), has_hd: false };
         let mut devices = Self { disks, ..Self::default() };
-        // `list-filesystems` leaves out what is encrypted, wherever it lies.
+        // `list-filesystems` leaves out encrypted devices, wherever they are.
         let mut names = block_devices(guestfs).await?;
         for line in guestfs.run("listing the guest's file systems", &["list-filesystems"]).await? {
             let Some((device, _)) = line.rsplit_once(": ") else { continue };
             let (device, subvolume) = split(device);
-            // That of a partition is in the list already, by the name that libguestfs gives it.
+            // A partition's own device is in the list already, by its name in libguestfs.
             let disk = device.strip_prefix("/dev/").and_then(disk_letter);
             if !subvolume.is_empty() && disk.is_some_and(|(_, partition)| !partition.is_empty()) {
                 continue;
@@ -76,8 +76,8 @@ impl GuestDevices {
         Ok(devices)
     }
 
-    /// Notes which root was chosen, and whether the guest's tables call disks `hda`. Where a CD-ROM
-    /// drive is called so, all disks may be called `sda`.
+    /// Records which root was chosen, and whether the guest's tables call disks `hda`. Where a
+    /// CD-ROM drive has such a name, all disks may be called `sda`.
     pub(super) fn know_system(&mut self, root: String, fstab: &str) {
         self.root = root;
         let names = fstab.lines().filter_map(|line| line.split_whitespace().next());
@@ -85,31 +85,31 @@ impl GuestDevices {
         self.disks.has_hd = orders.any(|order| self.disks.is_hd(order));
     }
 
-    /// Whether there is a device of that name of libguestfs'.
+    /// Whether libguestfs has a device of that name.
     pub(super) fn has(&self, device: &str) -> bool {
         self.tags.contains_key(device)
     }
 
-    /// A tag of a device, by libguestfs' name of it.
+    /// A tag of a device, by the device's name in libguestfs.
     pub(super) fn tag(&self, device: &str, key: &str) -> Option<&str> {
         self.tags.get(device)?.get(key).map(String::as_str)
     }
 
     /// The devices with that tag.
     pub(super) fn with_tag(&self, key: &str, value: &str) -> impl Iterator<Item = &String> {
-        // FAT's serial numbers are written in either case.
+        // The hexadecimal digits of FAT's serial numbers are written in either case.
         let has = move |tags: &BTreeMap<String, String>| {
             tags.get(key).is_some_and(|own| own.eq_ignore_ascii_case(value))
         };
         self.tags.iter().filter(move |(_, tags)| has(tags)).map(|(device, _)| device)
     }
 
-    /// libguestfs' name of the device that the guest calls so.
+    /// libguestfs' name of the device that the guest calls `name`.
     pub(super) fn resolve(&self, name: &str) -> Option<String> {
         self.all(name).into_iter().next()
     }
 
-    /// All devices that the guest may mean by a name: a copy has the tags of its original.
+    /// All devices that a name in the guest may mean: a copy has the tags of its original.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
         let name = name.trim_matches(['"', '\'']);
         for (tag, link, key) in TAGS {
@@ -126,8 +126,8 @@ impl GuestDevices {
         self.tags.keys().filter(is).cloned().collect()
     }
 
-    /// `UUID=…` (`PARTUUID=…` of what holds no file system) for a name that will not last; nothing
-    /// for any other.
+    /// `UUID=…` for a name that will not last, or `PARTUUID=…` where the device has no file system;
+    /// none for any other name.
     pub(super) fn lasting(&self, name: &str) -> Option<String> {
         self.last(name, true)
     }
@@ -139,11 +139,11 @@ impl GuestDevices {
         self.lasting_tag(&self.resolve(name)?, initramfs)
     }
 
-    /// The same of what is to be mounted as root. A name that is no partition of the guest's means
-    /// the root that was found: it was written by somebody who saw the disks in another order. So
-    /// does a member of an array, which nobody mounts: md's root was on it, or the system came from
-    /// elsewhere. Without an initramfs the kernel itself looks for the root, and knows `PARTUUID=`
-    /// only.
+    /// [`Self::lasting`] for a name that is mounted as root. A name that is no partition of the
+    /// guest means the root that was found: its author saw the disks in another order. A member of
+    /// an array, which is never mounted, also means that root: the root was on the array, or the
+    /// system came from elsewhere. Without an initramfs the kernel itself finds the root, and
+    /// supports only `PARTUUID=`.
     pub(super) fn lasting_root(&self, name: &str, initramfs: bool) -> Option<String> {
         if !is_unstable(name) {
             return None;
@@ -153,19 +153,19 @@ impl GuestDevices {
         self.lasting_tag(&device, initramfs)
     }
 
-    /// The name that lasts of the root that was found.
+    /// A lasting name of the root that was found.
     pub(super) fn root(&self) -> Option<String> {
         self.lasting_tag(&self.root, true)
     }
 
-    /// `PARTUUID=…` for a name that will not last: that of one disk, where several hold one file
-    /// system.
+    /// `PARTUUID=…` for a name that will not last: it identifies a single disk where several disks
+    /// form one file system.
     pub(super) fn lasting_part(&self, name: &str) -> Option<String> {
         self.last(name, false)
     }
 
-    /// A name that lasts and means that device alone; `initramfs` says whether file systems are
-    /// looked for by somebody who knows them.
+    /// A lasting name that means only this device. `initramfs` is false where the kernel itself,
+    /// which knows no file system UUIDs, finds the device.
     fn lasting_tag(&self, device: &str, initramfs: bool) -> Option<String> {
         let own = |key: &str, name: &str| {
             let value = self.tag(device, key)?;
@@ -176,8 +176,7 @@ impl GuestDevices {
         uuid.or_else(|| own("PART_ENTRY_UUID", "PARTUUID"))
     }
 
-    /// Whether a name will mean something else on KVM, or nothing, and nothing better is known for
-    /// it.
+    /// Whether a name will mean another device on KVM, or none, and no better name is known.
     pub(super) fn is_lost(&self, name: &str) -> bool {
         let bare = name.trim_matches(['"', '\'']);
         let tagged =
@@ -192,8 +191,8 @@ impl GuestDevices {
         is_volume && !self.locked && !self.volumes.iter().any(|known| known == bare)
     }
 
-    /// Why a name is lost. Without serial numbers and buses from the source, a name by them may
-    /// well be of a disk that is there.
+    /// Why a name is lost. Where the source reports no serial numbers and buses, such a name may
+    /// belong to an existing disk.
     pub(super) fn why_lost(&self, name: &str) -> &'static str {
         match self.disks.can_tell(name) {
             true => "which none of its disks is",
@@ -201,7 +200,7 @@ impl GuestDevices {
         }
     }
 
-    /// Notes the names that crypttab(5) maps devices to: what they hold is not looked into.
+    /// Records the names that crypttab(5) maps devices to; their content is not inspected.
     pub(super) fn know_mapped(&mut self, crypttab: &str) {
         let lines = crypttab.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let names = lines.filter_map(|line| line.split_whitespace().next());
@@ -209,19 +208,19 @@ impl GuestDevices {
     }
 }
 
-/// A value as it is, of one in fstab(5) (`\040` is a space) or in a name of udev's (`\x20`).
+/// Decodes a value of fstab(5) (`\040` is a space) or a name of udev's (`\x20`).
 fn decoded(value: &str) -> String {
     let octal = |digits: &str| u8::from_str_radix(digits, 8).ok();
-    // A backslash of udev's may itself be escaped in fstab.
+    // udev's backslash may itself be escaped in fstab.
     unescaped_name(&unescaped(value, octal))
 }
 
-/// A name of udev's or of a unit of systemd as it is: `\x20` is a space.
+/// Decodes a name of udev's or of a unit of systemd: `\x20` is a space.
 pub(super) fn unescaped_name(name: &str) -> String {
     unescaped(name, |code| u8::from_str_radix(code.strip_prefix('x')?, 16).ok())
 }
 
-/// Replaces each backslash with three characters behind it that `byte` reads.
+/// Replaces each backslash and the three characters after it that `byte` can decode.
 fn unescaped(value: &str, byte: impl Fn(&str) -> Option<u8>) -> String {
     let (mut bytes, mut rest) = (Vec::new(), value);
     while let Some((before, after)) = rest.split_once('\\') {
@@ -234,8 +233,7 @@ fn unescaped(value: &str, byte: impl Fn(&str) -> Option<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The names that a logical volume goes by: `/dev/vg/lv` and, its dashes doubled,
-/// `/dev/mapper/vg-lv`.
+/// The names of a logical volume: `/dev/vg/lv` and, its dashes doubled, `/dev/mapper/vg-lv`.
 fn volume_names(device: &str) -> Vec<String> {
     let mut names = vec![device.to_owned()];
     if let Some((group, volume)) =

@@ -1,6 +1,6 @@
-//! Names that go by the order in which a kernel finds its disks (Linux, devices.txt).
+//! Device names that depend on the order in which a kernel finds its disks (Linux, devices.txt).
 
-/// The disk that such a name means, by the kernel's own way of counting.
+/// The disk that such a name means, counted as the kernel counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KernelOrder {
     /// SCSI, SATA, and parallel ATA by libata.
@@ -17,7 +17,7 @@ pub(super) enum KernelOrder {
     Numbered(u32),
 }
 
-/// A kind of disks that are counted by letters, of the disk's number.
+/// A constructor for disks that are counted by letters, from the disk's number.
 type Lettered = fn(u32) -> KernelOrder;
 
 const LETTERS: [(&str, Lettered); 4] = [
@@ -27,7 +27,7 @@ const LETTERS: [(&str, Lettered); 4] = [
     ("xvd", KernelOrder::Xvd),
 ];
 
-/// The disk of a name, and its partition; none of a name that goes by something else.
+/// The disk and the partition of a name; none where the name does not depend on the order.
 pub(super) fn ordered(name: &str) -> Option<(KernelOrder, &str)> {
     let name = name.strip_prefix("/dev/")?;
     for (prefix, order) in LETTERS {
@@ -61,13 +61,13 @@ pub(super) fn letter(name: &str) -> Option<(usize, &str)> {
     (letters > 0 && is_number).then(|| (number - 1, partition))
 }
 
-/// The number that a text begins with, and the rest.
+/// The number at the beginning of a text, and the rest.
 fn number(text: &str) -> Option<(u32, &str)> {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     Some((text[..text.len() - rest.len()].parse().ok()?, rest))
 }
 
-/// A partition behind the number of a disk: `p2`, or nothing.
+/// A partition after the number of a disk: `p2`, or empty.
 fn partition(rest: &str) -> Option<&str> {
     let partition = rest.strip_prefix('p').filter(|partition| !partition.is_empty());
     let partition = partition.or_else(|| rest.is_empty().then_some(""))?;

@@ -1,5 +1,5 @@
-//! The disk and the partition that a name means which goes by the order of the disks, by their
-//! place on a bus, or by their serial numbers.
+//! The disk and the partition of a name that depends on the order of the disks, on their place on a
+//! bus, or on their serial numbers.
 
 use crate::model::{Bus, PciAddress, SourceDisk};
 
@@ -9,21 +9,21 @@ use super::order::{KernelOrder, ordered};
 pub(super) const BY_PATH: &str = "/dev/disk/by-path/";
 /// Where udev links devices by serial numbers.
 pub(super) const BY_ID: &str = "/dev/disk/by-id/";
-/// What the names of CD-ROM drives have and no hexadecimal number.
+/// Parts of the names of CD-ROM drives; none is a hexadecimal number.
 const CDROM: [&str; 3] = ["cdrom", "_cd", "dvd"];
-/// What links to disks have by path that no hypervisor gives: USB and Fibre Channel (systemd,
+/// Parts of by-path links that no hypervisor creates: USB and Fibre Channel (systemd,
 /// `udev-builtin-path_id.c`).
 const FOREIGN_PATHS: [&str; 4] = ["-usb-", "-usbv2-", "-usbv3-", "-fc-"];
-/// What links by path to disks of iSCSI begin with: they are the same wherever the guest runs.
+/// Prefix of by-path links to iSCSI disks, which are the same wherever the guest runs.
 const ISCSI_PATH: &str = "ip-";
-/// What serial numbers begin with that no hypervisor gives: USB, and targets of Linux' own iSCSI
+/// Prefixes of serial numbers that no hypervisor assigns: USB, and targets of Linux' own iSCSI
 /// (`target_core_spc.c`: NAA with the OUI 00:14:05).
 const FOREIGN_IDS: [&str; 5] =
     ["usb-", "scsi-36001405", "wwn-0x6001405", "scsi-slio-org", "scsi-1lio"];
-/// What names of virtual disks have that a hypervisor has not numbered by the disk's own UUID.
+/// Parts of virtual disks' names whose number the hypervisor did not derive from the disk's UUID.
 const VIRTUAL_IDS: [&str; 6] = ["vmware", "qemu", "vbox", "virtio-", "virtual", "xen"];
 
-/// The disks of a VM, in the order in which libguestfs has them.
+/// The disks of a VM, in libguestfs' order.
 #[derive(Debug, Default)]
 pub(super) struct DisksByPlace {
     pub(super) disks: Vec<SourceDisk>,
@@ -40,7 +40,7 @@ pub(in crate::convert::native) fn is_unstable(name: &str) -> bool {
     by_path || by_id || ordered(name).is_some()
 }
 
-/// An LVM or RAID keeps its identity, wherever its disks hang.
+/// Whether a link is of LVM or RAID, whose identity does not depend on the place of its disks.
 fn is_volume_id(id: &str) -> bool {
     ["dm-", "lvm-", "md-"].iter().any(|kind| id.starts_with(kind))
 }
@@ -58,7 +58,7 @@ impl DisksByPlace {
         }
     }
 
-    /// Whether enough is known of the disks to say that a name is of none of them.
+    /// Whether enough is known of the disks to rule out that the name means one of them.
     pub(super) fn can_tell(&self, name: &str) -> bool {
         let is_known = |disk: &SourceDisk| match name.starts_with(BY_ID) {
             true => disk.uuid.is_some(),
@@ -73,7 +73,7 @@ impl DisksByPlace {
                 .at(Bus::Nvme, controller, unit)
                 .or_else(|| self.nth(controller.checked_add(unit)?, has_no_known_bus)),
             KernelOrder::Numbered(number) => self.nth(number, has_no_known_bus),
-            // `hda` is the first channel's master, whatever else there is.
+            // `hda` is the first channel's master, whatever other disks exist.
             KernelOrder::Hd(number) => {
                 self.on_ide(number).or_else(|| self.nth(number, |disk| !is_nvme(disk)))
             }
@@ -90,7 +90,7 @@ impl DisksByPlace {
         }
     }
 
-    /// Whether a name is that of a disk by the old driver of parallel ATA.
+    /// Whether a name is of a disk that the old driver of parallel ATA serves.
     pub(super) fn is_hd(&self, order: KernelOrder) -> bool {
         matches!(order, KernelOrder::Hd(number) if self.on_ide(number).is_some())
     }
@@ -100,13 +100,13 @@ impl DisksByPlace {
         self.labelled("hd", number).or_else(|| self.at(Bus::Ide, number / 2, number % 2))
     }
 
-    /// The disk of that number among those for which `is` holds.
+    /// The disk of that number among those that satisfy `is`.
     fn nth(&self, number: u32, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
         let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
         found.nth(usize::try_from(number).ok()?).map(|(index, _)| index)
     }
 
-    /// The disk of parallel ATA that a libvirt source calls so.
+    /// The disk of parallel ATA with that name at a libvirt source.
     fn labelled(&self, prefix: &str, number: u32) -> Option<usize> {
         let letter = char::from_digit(number.checked_add(10)?, 36)?;
         let label = format!("{prefix}{letter}");
@@ -138,13 +138,13 @@ impl DisksByPlace {
             return self.only_of(&there).map(|disk| (disk, partition));
         };
         let disk = self.only_at(bus, |disk| disk.unit == unit && there(disk));
-        // Old kernels say `scsi` of ATA, and of an image the bus is not known.
+        // Old kernels write `scsi` for ATA, and the bus of an image is not known.
         let other = || self.only_of(&|disk: &SourceDisk| disk.controller.bus != bus && there(disk));
         disk.or_else(other).map(|disk| (disk, partition))
     }
 
-    /// Whether a disk may hang on the controller that a path begins with: the slot of its
-    /// controller tells, where that is known.
+    /// Whether a disk may be on the controller that a path begins with. The controller's slot
+    /// decides, where it is known.
     fn on_controller<'a>(&self, path: &'a str) -> impl Fn(&SourceDisk) -> bool + use<'a> {
         let address = path.strip_prefix("pci-").and_then(|rest| rest.get(..12));
         let is_told = self.disks.iter().any(|disk| address_of(disk).as_deref() == address);
@@ -199,9 +199,9 @@ impl DisksByPlace {
         by_serial.or_else(|| self.only_of(&|_| true)).map(|disk| (disk, partition))
     }
 
-    /// Whether a serial number, which is that of no disk by its UUID, is of a device that is none
-    /// of the VM's disks. Where UUIDs are known, a number of another maker is a LUN of the network
-    /// or a disk that was passed through.
+    /// Whether a serial number, which matches no disk's UUID, belongs to a device that is none of
+    /// the VM's disks. Where UUIDs are known, another vendor's number is a LUN of the network or a
+    /// disk that was passed through.
     fn is_foreign(&self, id: &str) -> bool {
         let has = |words: &[&str]| words.iter().any(|word| id.contains(word));
         let is_known = self.disks.iter().all(|disk| disk.uuid.is_some());
@@ -209,7 +209,7 @@ impl DisksByPlace {
         begins || has(&CDROM) || is_known && !has(&VIRTUAL_IDS)
     }
 
-    /// The only disk of the VM for which `is` holds.
+    /// The only disk of the VM that satisfies `is`.
     fn only_of(&self, is: &impl Fn(&SourceDisk) -> bool) -> Option<usize> {
         let mut found = self.disks.iter().enumerate().filter(|(_, disk)| is(disk));
         let (index, _) = found.next()?;
@@ -221,7 +221,7 @@ impl DisksByPlace {
         self.only_at(bus, |disk| disk.controller.number == number && disk.unit == unit)
     }
 
-    /// The only disk on that bus for which `is` holds.
+    /// The only disk on that bus that satisfies `is`.
     fn only_at(&self, bus: Bus, is: impl Fn(&SourceDisk) -> bool) -> Option<usize> {
         self.only_of(&|disk: &SourceDisk| disk.controller.bus == bus && is(disk))
     }
@@ -345,8 +345,8 @@ mod tests {
             assert_eq!(found(&image, name), None, "{name}");
             assert_eq!(found(&vmware, name), None, "{name}");
         }
-        // A LUN of any maker is not the disk whose UUID is known; the image of a machine's disk may
-        // be.
+        // A LUN of any vendor is not the disk whose UUID is known; the image of a machine's disk
+        // may be.
         let lun = "/dev/disk/by-id/scsi-360a98000375331796f3f4a2f6b4c7a31-part1";
         assert_eq!((found(&vmware, lun), found(&image, lun)), (None, Some(0)));
         let iscsi = "/dev/disk/by-path/ip-10.0.0.5:3260-iscsi-iqn.x-lun-0-part1";

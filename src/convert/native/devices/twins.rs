@@ -1,13 +1,13 @@
-//! Tags that several disks carry: a copy of a disk has the UUIDs of its original, and which of the
-//! two such a name means, nobody can say.
+//! Tags that several disks carry. A copy of a disk has the UUIDs of its original, so such a name
+//! does not identify one of the two.
 
 use std::collections::BTreeSet;
 
 use super::{GuestDevices, disk_letter, is_unstable};
 
 impl GuestDevices {
-    /// The disks and partitions with a tag, where it does not tell them apart. Parts of one file
-    /// system or of one array share its UUID by right.
+    /// The disks and partitions with a tag, where the tag is ambiguous. Parts of one file system or
+    /// of one array share its UUID legitimately.
     pub(in crate::convert::native) fn twins(&self, key: &str, value: &str) -> Vec<&str> {
         let is_disk = |name: &str| name.strip_prefix("/dev/").and_then(disk_letter).is_some();
         let own = self.with_tag(key, value).map(String::as_str);
@@ -17,8 +17,8 @@ impl GuestDevices {
         if own.len() < 2 || is_one { Vec::new() } else { own }
     }
 
-    /// Whether a device is part of an array or of a volume group: its UUID is that of the whole,
-    /// and udev makes no link by it (60-persistent-storage.rules).
+    /// Whether a device is part of an array or of a volume group. Its UUID is then that of the
+    /// array or group, and udev creates no link by it (60-persistent-storage.rules).
     pub(super) fn is_member(&self, device: &str) -> bool {
         let kind = self.tag(device, "TYPE");
         kind.is_some_and(|kind| kind.to_ascii_lowercase().ends_with("_member"))

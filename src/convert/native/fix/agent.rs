@@ -9,11 +9,11 @@ use crate::model::WarningCode;
 
 use super::{Change, FixReport};
 
-/// Where distributions install it.
+/// Paths at which distributions install the agent.
 const PROGRAMS: [&str; 4] =
     ["/usr/bin/qemu-ga", "/usr/sbin/qemu-ga", "/usr/local/bin/qemu-ga", "/sbin/qemu-ga"];
 
-/// What a guest runs at its first start to install the agent, whatever its package manager is.
+/// Script for the guest's first start, which installs the agent with any package manager.
 pub(in crate::convert::native) const FIRST_BOOT: &str = "\
 #!/bin/sh
 # Written by hyperexport: installs QEMU's guest agent from the guest's own package sources.
@@ -39,8 +39,8 @@ pub(in crate::convert::native) async fn is_installed(guestfs: &mut Guestfs) -> R
     Ok(false)
 }
 
-/// Installs the user's packages. Nothing changes when the guest's package manager refuses them: it
-/// is asked first.
+/// Installs the user's packages. The package manager is asked first, and nothing changes when it
+/// rejects them.
 pub(super) async fn install(
     guestfs: &mut Guestfs,
     guest: &Guest,
@@ -82,7 +82,7 @@ pub(super) async fn install(
     Ok(())
 }
 
-/// Copies the packages into a folder of the guest; returns the copies as words of a command.
+/// Copies the packages into a folder of the guest; returns their paths as words of a command.
 async fn copy(guestfs: &mut Guestfs, folder: &str, packages: &[PathBuf]) -> Result<String, Error> {
     let mut copies = Vec::new();
     for (index, package) in packages.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! What an initramfs holds: one or more cpio archives (Linux, "initramfs buffer format"), the last
-//! one compressed. It is read here and not by the guest's own tools: emulated those take long, and
-//! one that lies would be believed.
+//! Reads an initramfs: one or more cpio archives (Linux, "initramfs buffer format"), the last one
+//! compressed. The guest's own tools are not used: they are slow under emulation, and a manipulated
+//! tool would be believed.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -13,7 +13,7 @@ use crate::budget::{Budget, Exhausted, Going, Watched};
 
 /// Bytes of a header in "newc" format.
 const HEADER: usize = 110;
-/// Where in it the file's size and the name's length stand, eight hexadecimal digits each.
+/// Offset of the file's size and of the name's length in it, eight hexadecimal digits each.
 const SIZE: usize = 54;
 const NAME: usize = 94;
 /// The name of the entry that ends an archive.
@@ -24,15 +24,14 @@ const LONGEST_NAME: usize = 4096;
 const LARGEST_TABLE: u64 = 64 << 10;
 /// Most bytes of an unpacked archive: an initramfs has to fit into memory.
 const MOST: u64 = 2 << 30;
-/// Most entries of it, and bytes of the names of modules that are kept.
+/// Most entries of an archive, and most bytes of the names of modules that are recorded.
 const MOST_ENTRIES: u64 = 1_000_000;
 const MOST_NAMES: u64 = 4 << 20;
 /// Memory that a decoder of xz or LZMA may ask for, in bytes: `xz -9` makes streams that need 65
 /// MiB.
 const XZ_MEMORY: u64 = 128 << 20;
 
-/// Programs without which an initramfs does not find a root that lies on something else than a
-/// disk.
+/// Programs that an initramfs needs to find a root that is not directly on a disk.
 const TOOLS: [&str; 9] = [
     "btrfs",
     "cryptsetup",
@@ -45,16 +44,16 @@ const TOOLS: [&str; 9] = [
     "zpool",
 ];
 
-/// What counts of an initramfs.
+/// The parts of an initramfs that matter for booting.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::convert::native) struct Contents {
-    /// Its kernel modules, `-` as `_`.
+    /// Names of the kernel modules, with `_` for `-`.
     pub(in crate::convert::native) modules: BTreeSet<String>,
-    /// Those of [`TOOLS`] that it holds and that are not empty.
+    /// Those of [`TOOLS`] that the initramfs contains and that are not empty.
     pub(in crate::convert::native) tools: BTreeSet<String>,
-    /// The kernel's command line, where a unified kernel image holds both.
+    /// The kernel's command line, where a unified kernel image contains both.
     pub(in crate::convert::native) command_line: String,
-    /// Its own copies of crypttab(5).
+    /// The initramfs' copies of crypttab(5).
     pub(in crate::convert::native) crypttab: String,
 }
 
@@ -72,13 +71,13 @@ impl Contents {
     }
 }
 
-/// What an initramfs may still cost.
+/// How much of the limits an initramfs has left.
 struct Left {
     entries: Budget,
     names: Budget,
 }
 
-/// What an initramfs holds. None when it is compressed as nobody here knows.
+/// Reads an initramfs. None when its compression is not supported.
 pub(super) fn contents(file: impl Read + 'static, going: &Going) -> io::Result<Option<Contents>> {
     let mut found = Contents::default();
     let mut left = Left {
@@ -108,14 +107,14 @@ pub(super) fn contents(file: impl Read + 'static, going: &Going) -> io::Result<O
     }
 }
 
-/// By the magic numbers that the kernel itself goes by (`lib/decompress.c`).
+/// Chooses the decompressor by the magic numbers that the kernel uses (`lib/decompress.c`).
 fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<dyn Read>>> {
     let start = reader.fill_buf()?;
     let gzip = start.starts_with(&[0x1f, 0x8b]);
     let zstd = start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let xz = start.starts_with(&[0xfd, b'7', b'z', b'X', b'Z']);
     let lzma = start.starts_with(&[0x5d, 0x00, 0x00]);
-    // The legacy frame, which the kernel takes, and the one of today.
+    // The legacy frame, which the kernel accepts, and today's frame.
     let lz4 = start.starts_with(&[0x02, 0x21, 0x4c, 0x18])
         || start.starts_with(&[0x04, 0x22, 0x4d, 0x18]);
     let bzip2 = start.starts_with(b"BZh");
@@ -141,7 +140,7 @@ fn unpack(mut reader: BufReader<impl Read + 'static>) -> io::Result<Option<Box<d
     })
 }
 
-/// Archives begin at multiples of four; what lies between them is zero.
+/// Archives begin at multiples of four; the bytes between them are zero.
 fn skip_zeros(reader: &mut impl BufRead) -> io::Result<()> {
     loop {
         let buffer = reader.fill_buf()?;
@@ -186,7 +185,8 @@ fn read_archive(
     }
 }
 
-/// A copy of crypttab(5), or what initramfs-tools of Debian before 10 makes of it.
+/// Whether a path is a copy of crypttab(5), or the file that initramfs-tools of Debian before 10
+/// makes of it.
 fn is_crypttab(path: &[u8]) -> bool {
     path.ends_with(b"/crypttab") || path.ends_with(b"conf.d/cryptroot")
 }
@@ -210,7 +210,7 @@ fn damaged(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
 
-/// The module in a file of that path: `…/virtio_blk.ko.xz`.
+/// Name of the module in a file of that path: `…/virtio_blk.ko.xz`.
 pub(super) fn module(path: &[u8]) -> Option<String> {
     let path = std::str::from_utf8(path).ok()?;
     let (name, _) = path.rsplit('/').next()?.split_once(".ko")?;
@@ -247,7 +247,7 @@ pub(super) mod tests {
             .map(|found| found.map(|found| found.modules))
     }
 
-    /// What `lz4 -l` writes: a magic number, then blocks with their lengths in front.
+    /// The output of `lz4 -l`: a magic number, then blocks with their lengths in front.
     fn lz4_legacy(bytes: &[u8]) -> Vec<u8> {
         let block = lz4_flex::block::compress(bytes);
         let length = u32::try_from(block.len()).expect("small").to_le_bytes();

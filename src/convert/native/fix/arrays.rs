@@ -1,4 +1,5 @@
-//! Arrays of md in mdadm.conf(5): found by what identifies them, whatever their disks are called.
+//! Rewrites mdadm.conf(5) so that arrays are found by their identity, whatever names their disks
+//! have.
 
 use std::ops::Range;
 
@@ -8,17 +9,17 @@ use super::edits::{Edit, edited};
 
 /// Words of an `ARRAY` line that identify the array by its superblocks.
 const IDENTITIES: [&str; 4] = ["uuid=", "name=", "super-minor=", "container="];
-/// The word that lists the devices of an array.
+/// Prefix of the word that lists the devices of an array.
 const LIST: &str = "devices=";
 /// The type of a member of an array (blkid(8)).
 const MEMBER: &str = "linux_raid_member";
 
-/// A word's place in the file.
+/// The byte range of a word in the file.
 type Word = Range<usize>;
 
-/// `DEVICE` with all partitions, which are found by their superblocks, and each `ARRAY` by what
-/// identifies it, without a list of devices. Also returns the arrays that only names of devices
-/// identify.
+/// Makes `DEVICE` name all partitions, which mdadm finds by their superblocks, and makes each
+/// `ARRAY` name its identity instead of a list of devices. Also returns the arrays that only names
+/// of devices identify.
 pub(super) fn mend(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let lines = lines(text);
     let end = |edit: &Edit| edit.at.end;
@@ -33,7 +34,7 @@ pub(super) fn mend(text: &str, devices: &GuestDevices) -> (String, Vec<String>) 
                 continue;
             };
             if has_identity {
-                // The white space between two lists goes once.
+                // The white space between two lists is removed once.
                 let (at, done) = (without(text, word), edits.last().map_or(0, end));
                 edits.push(Edit::new(at.start.max(done)..at.end, ""));
             } else if let Some(uuid) = uuid_of(list, devices) {
@@ -46,7 +47,7 @@ pub(super) fn mend(text: &str, devices: &GuestDevices) -> (String, Vec<String>) 
     (edited(text, &edits), lost.into_iter().map(|words| words.join(" ")).collect())
 }
 
-/// The edit that has mdadm search all partitions, where `DEVICE` names single ones.
+/// The edit that makes mdadm search all partitions, where `DEVICE` names single ones.
 fn all_partitions(text: &str, lines: &[Vec<Word>]) -> Option<Edit> {
     let named: Vec<_> = lines.iter().filter(|line| is_keyword(text, line, "device")).collect();
     let has = |is: &dyn Fn(&str) -> bool| {
@@ -59,7 +60,7 @@ fn all_partitions(text: &str, lines: &[Vec<Word>]) -> Option<Edit> {
     Some(Edit::new(end..end, " partitions"))
 }
 
-/// The words of each line. A line that begins with white space goes on with the one before it, also
+/// The words of each line. A line that begins with white space continues the line before it, also
 /// behind comments and empty lines (mdadm, `config.c`).
 fn lines(text: &str) -> Vec<Vec<Word>> {
     let (mut lines, mut at) = (Vec::<Vec<Word>>::new(), 0);
@@ -75,8 +76,8 @@ fn lines(text: &str) -> Vec<Vec<Word>> {
     lines
 }
 
-/// The words of one line, which begins at `start`. Quotes keep a word together, and `#` begins a
-/// comment where a word could begin.
+/// The words of one line, which begins at `start`. Quotes enclose a word with spaces, and `#`
+/// begins a comment where a word could begin.
 fn words(line: &str, start: usize) -> Vec<Word> {
     let (mut words, mut quote, mut begin) = (Vec::new(), None, None);
     for (at, c) in line.char_indices().chain([(line.len(), '\n')]) {
@@ -121,8 +122,8 @@ fn is_identity(word: &str) -> bool {
         && !word.eq_ignore_ascii_case("super-minor=any")
 }
 
-/// The bytes to remove with a word: the white space before it, or the whole line of a word that
-/// stands alone.
+/// The bytes to remove with a word: the white space before it, or the complete line of a word that
+/// is alone on its line.
 fn without(text: &str, word: &Word) -> Range<usize> {
     let start = text[..word.start].rfind('\n').map_or(0, |end| end + 1);
     let end = text[word.end..].find('\n').map_or(text.len(), |end| word.end + end + 1);

@@ -1,9 +1,9 @@
-//! The kernel's command line, wherever a boot loader keeps it: `root=` and `resume=` by UUID.
+//! The kernel's command line, wherever a boot loader stores it: `root=` and `resume=` by UUID.
 
 use crate::convert::native::devices::{GuestDevices, is_unstable};
 
-/// Parameters that name the root (Linux, kernel-parameters.txt; genkernel(8)), and the variable
-/// that Photon's `grub.cfg` keeps it in.
+/// Parameters that name the root (Linux, kernel-parameters.txt; genkernel(8)), and the variable for
+/// the root in Photon's `grub.cfg`.
 const ROOTS: [&str; 3] = ["root=", "real_root=", "rootpartition="];
 /// Parameters that name another block device: of dracut.cmdline(7), mkinitcpio(8) (`cryptdevice=`),
 /// Alpine's mkinitfs (`cryptroot=`), genkernel(8), and Debian's cryptsetup before crypttab
@@ -24,13 +24,14 @@ const PARAMETERS: [&str; 14] = [
     "real_resume=",
     "cryptopts=",
 ];
-/// Those with more behind the device, parted by a colon.
+/// Parameters whose device is followed by a colon and further values.
 const WITH_MORE: [&str; 2] = ["cryptdevice=", "cryptkey="];
-/// What tells GRUB's own scripts to write device names again.
+/// Variables that make GRUB's own scripts write device names again.
 const DISABLED: [&str; 2] = ["GRUB_DISABLE_LINUX_UUID", "GRUB_DISABLE_UUID"];
 
-/// Files with the command line: made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux,
-/// systemd-boot, rEFInd, ELILO and limine; and what the tools of some of them make theirs from.
+/// Files with the command line, made by GRUB 2, GRUB 1, the Boot Loader Specification, extlinux,
+/// systemd-boot, rEFInd, ELILO and limine. The list also has the files from which some of their
+/// tools generate them.
 pub(in crate::convert::native) const CONFIGURATIONS: [&str; 42] = [
     "/boot/grub/grub.cfg",
     "/boot/grub/custom.cfg",
@@ -75,16 +76,17 @@ pub(in crate::convert::native) const CONFIGURATIONS: [&str; 42] = [
     "/etc/elilo.conf",
     "/etc/default/limine",
 ];
-/// GRUB's environment block, where Red Hat's 8 keeps the command line (`kernelopts`).
+/// GRUB's environment block, where Red Hat's 8 stores the command line (`kernelopts`).
 pub(in crate::convert::native) const ENVIRONMENT: [&str; 3] =
     ["/boot/grub2/grubenv", "/boot/grub/grubenv", "/boot/efi/EFI/*/grubenv"];
-/// Bytes of such a block, whatever it holds: GRUB writes to it in place (GRUB manual, "The GRUB
+/// Bytes of such a block, whatever its content: GRUB writes to it in place (GRUB manual, "The GRUB
 /// environment block").
 const BLOCK: usize = 1024;
-/// What GRUB's scripts make theirs from.
+/// The input of GRUB's scripts.
 pub(super) const DEFAULTS: &str = "/etc/default/grub";
 
-/// An environment block with lasting names, as long as before; as it is where it would not fit.
+/// An environment block with lasting names, of the same length; unchanged where the names do not
+/// fit.
 pub(super) fn environment(text: &str, devices: &GuestDevices) -> String {
     let mut fixed = command_lines(text.trim_end_matches('#'), devices);
     if text.len() != BLOCK || fixed.len() > BLOCK {
@@ -118,18 +120,18 @@ pub(in crate::convert::native) fn command_lines(text: &str, devices: &GuestDevic
     fixed + &text[done..]
 }
 
-/// Whether a kernel's command line finds its root on every bus. A root by a name that changes does
-/// not, whether or not a better name is known.
+/// Whether a kernel's command line finds its root on every bus. A root named by a name that changes
+/// is not found, whether or not a better name is known.
 pub(in crate::convert::native) fn lasts(text: &str, devices: &GuestDevices) -> bool {
     text.lines().all(|line| {
         let root = value_of(line, "root=");
         let others = parameters(line).all(|(_, parameter, value)| match parameter {
-            // Of several the last one counts.
+            // Of several `root=` parameters the last one counts.
             "root=" => true,
             root if ROOTS.contains(&root) => !is_unstable(value),
             _ => !devices.changes(value),
         });
-        // An array that the kernel puts together from devices that it names (Linux,
+        // An array that the kernel assembles from devices that the parameter names (Linux,
         // admin-guide/md.rst).
         let members = value_of(line, "md=").unwrap_or_default();
         let named = root.into_iter().chain(members.split(','));
@@ -147,14 +149,14 @@ pub(in crate::convert::native) fn value_of<'a>(line: &'a str, name: &str) -> Opt
     Some(&value[..end.unwrap_or(value.len())]).filter(|value| !value.is_empty())
 }
 
-/// What stands before a parameter: `kernelopts=root=…` begins with one, too.
+/// Whether a parameter may begin after this character: `kernelopts=root=…` contains one, too.
 fn is_boundary(c: char) -> bool {
     " \t\n\"'=".contains(c)
 }
 
-/// The device that a parameter names, which is behind its `=` or, in `cryptopts=`, behind
-/// `source=`; and where it begins. `cryptdevice=` has a name behind it, parted by a colon, of which
-/// paths by place have some themselves.
+/// The device that a parameter names, and its offset. The device follows the `=` or, in
+/// `cryptopts=`, `source=`. `cryptdevice=` has a name after the device and a colon, and paths by
+/// place contain colons themselves.
 fn device_of<'a>(parameter: &str, text: &'a str) -> (usize, &'a str) {
     let end = text.find(|c: char| c.is_whitespace() || "\"'".contains(c));
     let word = &text[..end.unwrap_or(text.len())];
@@ -171,8 +173,8 @@ fn device_of<'a>(parameter: &str, text: &'a str) -> (usize, &'a str) {
     (0, word[name..].find(':').map_or(word, |colon| &word[..name + colon]))
 }
 
-/// Whether the kernels of a configuration start with an initramfs. A file that holds only a command
-/// line does not say: taken that they do, as nearly all.
+/// Whether the kernels of a configuration start with an initramfs. A file with only a command line
+/// does not show it; the answer is then yes, as for nearly all kernels.
 fn has_initramfs(text: &str) -> bool {
     let first_words = || text.lines().filter_map(|line| line.split_whitespace().next());
     let is =
@@ -184,7 +186,7 @@ fn has_initramfs(text: &str) -> bool {
     !starts_kernels || is(&["initrd", "initrd16", "initrdefi"]) || text.contains("initrd=")
 }
 
-/// All parameters of a text, each with the device that it names and where the device begins.
+/// All parameters of a text, each with its device and the device's offset.
 fn parameters(text: &str) -> impl Iterator<Item = (usize, &'static str, &str)> {
     let mut from = 0;
     std::iter::from_fn(move || {
@@ -196,8 +198,8 @@ fn parameters(text: &str) -> impl Iterator<Item = (usize, &'static str, &str)> {
     })
 }
 
-/// The next parameter and where it ends; it begins after a space, a quote or at a line's beginning.
-/// Each byte is read once: a guest may have many parameters.
+/// The next parameter and where it ends; it begins after a space, a quote or at the start of a
+/// line. Each byte is read once, since a guest may have many parameters.
 fn next_parameter(text: &str) -> Option<(usize, &'static str)> {
     text.match_indices('=').find_map(|(at, _)| {
         let head = &text[..=at];
@@ -348,7 +350,7 @@ mod tests {
             assert!(!lasts("set rootpartition=/dev/sda2\n", devices));
             assert!(lasts("linux /k root=UUID=5eed ro resume=/dev/sdz9\n", devices));
             assert!(lasts("set root='hd0,msdos1'\nlinux /k root=/dev/mapper/vg-root\n", devices));
-            // As hyper2kvm leaves them: the kernel takes the last one.
+            // As hyper2kvm leaves them: the kernel uses the last one.
             assert!(lasts("linux /k root=/dev/sdb2 ro root=UUID=5eed\n", devices));
             assert!(!lasts("linux /k root=UUID=5eed ro root=/dev/sdb2\n", devices));
         }

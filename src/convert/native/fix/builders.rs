@@ -1,17 +1,17 @@
-//! The programs of distributions that build an initramfs: which one the guest has, and which files
-//! make it include drivers, this time and at every later update of a kernel.
+//! The distributions' programs that build an initramfs: which one the guest has, and which files
+//! make it include drivers, now and at every later update of a kernel.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
 use super::kernels::Kernel;
 
-/// What builds an initramfs.
+/// A program that builds an initramfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tool {
     /// Debian, Ubuntu.
     InitramfsTools,
-    /// Red Hat, SUSE, and Debian and Ubuntu where somebody chose it.
+    /// Red Hat, SUSE, and Debian and Ubuntu where an administrator chose it.
     Dracut,
     /// Arch.
     Mkinitcpio,
@@ -24,9 +24,9 @@ pub(super) enum Tool {
 /// Programs of dracut.
 const DRACUT: &[&str] = &["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"];
 
-/// The tools with a program of each and, where there is one, a file that it works by. On Debian the
-/// one that new kernels call counts: initramfs-tools-core stays beside dracut, whose package brings
-/// `update-initramfs` as a mere name, too.
+/// The tools, each with its programs and, where there is one, a file that it needs. On Debian the
+/// tool counts that new kernels call: initramfs-tools-core stays beside dracut, and dracut's
+/// package also provides `update-initramfs` under that name.
 const TOOLS: [(Tool, &[&str], Option<&str>); 7] = [
     (Tool::Dracut, DRACUT, Some("/etc/kernel/postinst.d/dracut")),
     (Tool::Dracut, DRACUT, Some("/usr/share/kernel/postinst.d/dracut")),
@@ -41,22 +41,22 @@ const TOOLS: [(Tool, &[&str], Option<&str>); 7] = [
     (Tool::Mkinitrd, &["/sbin/mkinitrd"], None),
 ];
 
-/// Where the command line of a unified kernel image waits for the tool that reads a file.
+/// Path of the command line of a unified kernel image, for the tool that reads it from a file.
 pub(super) const COMMAND_LINE: &str = "/tmp/hyperexport-command-line";
 
-/// What is to be built.
+/// What the tool is to build.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BuildOrder<'a> {
     pub(super) kernel: &'a Kernel,
     /// The initramfs, or the unified kernel image.
     pub(super) file: &'a str,
-    /// The modules to take along; all of them are there, since some tools fail of a missing one.
+    /// Modules to include. All of them exist, since some tools fail when one is missing.
     pub(super) modules: &'a [&'static str],
     /// The command line of a unified kernel image.
     pub(super) command_line: &'a str,
 }
 
-/// The tool that is installed.
+/// The tool that is installed in the guest.
 pub(super) async fn installed(guestfs: &mut Guestfs) -> Result<Option<Tool>, Error> {
     for (tool, programs, needs) in TOOLS {
         for program in programs {
@@ -73,10 +73,11 @@ pub(super) async fn installed(guestfs: &mut Guestfs) -> Result<Option<Tool>, Err
     Ok(None)
 }
 
-/// Tells the tool what to build; returns the command.
+/// Configures the tool; returns the command that builds.
 ///
-/// Drivers stand on the command line where a tool takes them there: files of the guest's that are
-/// read after ours may set the list anew. For later updates they stand in a file that sorts last.
+/// Where a tool accepts drivers on the command line they are passed there, since files of the guest
+/// that are read after ours may replace the list. For later updates they are in a file that sorts
+/// last.
 pub(super) async fn prepare(
     guestfs: &mut Guestfs,
     tool: Tool,
@@ -84,12 +85,12 @@ pub(super) async fn prepare(
 ) -> Result<String, Error> {
     let BuildOrder { kernel: Kernel { version, unified, .. }, file, modules, command_line } = order;
     let list = modules.join(" ");
-    // Names of the guest's files: any of them may hold a quote.
+    // Names of the guest's files may contain a quote.
     let (kernel, image) = (word(version), word(file));
     let command = match tool {
         Tool::InitramfsTools => {
             add_lines(guestfs, "/etc/initramfs-tools/modules", &modules.join("\n")).await?;
-            // By its own name it also keeps what the boot loader needs up to date.
+            // Under its own name it also updates what the boot loader needs.
             match guestfs.is_file("/usr/sbin/update-initramfs").await? {
                 true if file == format!("/boot/initrd.img-{version}") => {
                     format!("update-initramfs -u -k {kernel}")
@@ -105,7 +106,7 @@ pub(super) async fn prepare(
             format!("dracut --force --add-drivers '{list}'{uefi} {image} {kernel}")
         }
         Tool::Mkinitcpio => {
-            // The files are shell scripts: what is added last counts, in every version of the tool.
+            // The files are shell scripts: in every version of the tool, the last addition counts.
             let line = format!("MODULES+=({list})");
             add_lines(guestfs, "/etc/mkinitcpio.conf", &line).await?;
             if guestfs.is_dir("/etc/mkinitcpio.conf.d").await? {
@@ -138,13 +139,13 @@ pub(super) async fn prepare(
     Ok(command)
 }
 
-/// A word of the guest's shell, always in quotes.
+/// Quotes a word for the guest's shell.
 fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// Options of dracut for a unified kernel image. Without them the command line would be made of
-/// what dracut sees in the appliance.
+/// Options of dracut for a unified kernel image. Without them dracut would derive the command line
+/// from the appliance's hardware.
 fn with_command_line(line: &str) -> String {
     let line = match line {
         "" => String::new(),
@@ -157,7 +158,7 @@ async fn make_folder(guestfs: &mut Guestfs, path: &str) -> Result<(), Error> {
     guestfs.modify("making a folder in the guest", &["mkdir-p", path]).await
 }
 
-/// Adds lines to a file of the guest, unless they are its last ones.
+/// Appends lines to a file of the guest, unless they are its last ones.
 async fn add_lines(guestfs: &mut Guestfs, path: &str, lines: &str) -> Result<(), Error> {
     let text = guestfs.read(path).await?.unwrap_or_default();
     let text = text.trim_end();
@@ -167,7 +168,7 @@ async fn add_lines(guestfs: &mut Guestfs, path: &str, lines: &str) -> Result<(),
     guestfs.write(path, &format!("{text}\n{lines}\n")).await
 }
 
-/// `features="…"` of mkinitfs.conf with virtio (mkinitfs, `features.d/virtio.modules`).
+/// Adds virtio to `features="…"` of mkinitfs.conf (mkinitfs, `features.d/virtio.modules`).
 fn with_feature(text: &str) -> String {
     let mut found = false;
     let line = |line: &str| {
@@ -232,7 +233,7 @@ mod tests {
             (&[dracut][..], Tool::InitramfsTools),
             (&[dracut, hook][..], Tool::Dracut),
             (&[dracut, vendors][..], Tool::Dracut),
-            // A package that was removed leaves its hook behind.
+            // A removed package leaves its hook behind.
             (&[hook][..], Tool::InitramfsTools),
         ] {
             let files: Vec<_> = core.iter().chain(more).copied().collect();

@@ -1,6 +1,7 @@
 //! A guest that cloud-init set up keeps its identity. Its data source was VMware's and is gone on
-//! KVM; cloud-init would take the machine for a new one: other SSH host keys, another host name,
-//! and DHCP in the place of a static address. It is told to trust the instance that it knows.
+//! KVM, so cloud-init would treat the guest as a new machine. The guest would get other SSH host
+//! keys, another host name, and DHCP instead of a static address. The configuration makes
+//! cloud-init trust the instance that it knows.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
@@ -8,11 +9,11 @@ use crate::model::WarningCode;
 
 use super::{Change, FixReport};
 
-/// Where cloud-init keeps the instance that it has set up.
+/// Path at which cloud-init stores the instance that it has set up.
 const INSTANCE: &str = "/var/lib/cloud/instance";
-/// Where it is switched off (cloud-init documentation, "How to disable cloud-init").
+/// The file that disables cloud-init (cloud-init documentation, "How to disable cloud-init").
 const DISABLED: &str = "/etc/cloud/cloud-init.disabled";
-/// The file of ours: read after those of the distribution and of VMware's tools.
+/// The file that hyperexport writes: read after those of the distribution and of VMware's tools.
 const OURS: &str = "/etc/cloud/cloud.cfg.d/99-hyperexport.cfg";
 const TEXT: &str = "\
 # Written by hyperexport: this machine was moved to KVM and is still the instance that it was.
@@ -24,7 +25,7 @@ ssh_deletekeys: false
 network: {config: disabled}
 ";
 
-/// Pins the instance, unless the user gives the guest a data source of the new host.
+/// Pins the instance, unless the user provides a data source on the new host.
 pub(super) async fn keep_identity(
     guestfs: &mut Guestfs,
     has_seed: bool,
@@ -34,7 +35,7 @@ pub(super) async fn keep_identity(
         return Ok(());
     }
     if has_seed {
-        // One that an earlier migration wrote would keep the seed from being read.
+        // A file that an earlier migration wrote would prevent cloud-init from reading the seed.
         return guestfs.modify("removing the pinned instance", &["rm-f", OURS]).await;
     }
     if !guestfs.is_dir(INSTANCE).await? {

@@ -1,14 +1,14 @@
-//! The files of boot loaders, no more of them than a boot loader has: a guest may have folders
-//! without number, and all texts are kept at once.
+//! Reads the configuration files of boot loaders, up to a limit: a guest may have countless
+//! folders, and all texts are in memory at once.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
 
-/// Most files, and most bytes of all of them.
+/// Most files, and most bytes of all files together.
 const MOST_FILES: usize = 1_000;
 const MOST_BYTES: usize = 32 << 20;
 
-/// Path and text of the files of these patterns.
+/// Path and text of the files that match these patterns.
 pub(in crate::convert::native) async fn texts<'a>(
     guestfs: &mut Guestfs,
     patterns: impl IntoIterator<Item = &'a &'static str>,

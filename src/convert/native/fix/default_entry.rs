@@ -1,15 +1,15 @@
-//! The entry that a boot loader starts when nobody chooses another: it need not be the first one.
+//! Finds the entry that a boot loader starts by default, which need not be the first one.
 //!
-//! Read are `set default=` of GRUB 2 with `saved_entry` of its environment block, `default` of GRUB
-//! Legacy, syslinux and systemd-boot, and `MENU DEFAULT` of syslinux.
+//! This module reads `set default=` of GRUB 2 with `saved_entry` of its environment block,
+//! `default` of GRUB Legacy, syslinux and systemd-boot, and `MENU DEFAULT` of syslinux.
 
 use super::entries::{Entry, LONGEST_NAME, MenuItem};
 
-/// Where systemd-boot is configured (loader.conf(5)).
+/// Configuration files of systemd-boot (loader.conf(5)).
 pub(super) const LOADERS: [&str; 3] =
     ["/boot/loader/loader.conf", "/boot/efi/loader/loader.conf", "/efi/loader/loader.conf"];
 
-/// An entry and the file that it was read from.
+/// An entry with its file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct EntryCandidate {
     pub(super) file: String,
@@ -25,8 +25,8 @@ pub(super) struct MenuConfiguration {
     pub(super) text: String,
 }
 
-/// The place of the default entry among `candidates`; none where nothing names one of them, and
-/// then the first one starts. `saved` is GRUB's `saved_entry`.
+/// The index of the default entry among `candidates`. None where no configuration names one of
+/// them; the first one then starts. `saved` is GRUB's `saved_entry`.
 pub(super) fn find(
     candidates: &[EntryCandidate],
     configurations: &[MenuConfiguration],
@@ -40,16 +40,16 @@ pub(super) fn find(
     configurations.iter().find_map(named).or(marked)
 }
 
-/// What a configuration calls its default entry.
+/// The name of the default entry in a configuration.
 fn wanted(text: &str, saved: &str) -> Option<String> {
     let last = uncounted(text).filter_map(value).last()?;
     let last = if last.contains("saved_entry") || last == "saved" { saved } else { last };
     (!last.is_empty()).then(|| last.to_owned())
 }
 
-/// The lines without those that GRUB runs once its countdown of failed starts has ended. Red Hat's
-/// generator writes them into every file (`08_fallback_counting`), and only guests that boot from
-/// OSTree count.
+/// The lines without those that GRUB runs after its countdown of failed starts. Red Hat's generator
+/// writes them into every file (`08_fallback_counting`), and only guests that boot from OSTree
+/// count.
 fn uncounted(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     text.lines().filter(move |line| {
@@ -74,11 +74,11 @@ fn value(line: &str) -> Option<&str> {
     let name = line.get(..7).filter(|name| name.eq_ignore_ascii_case("default"))?;
     let rest = line[name.len()..].strip_prefix(['=', ' ', '\t'])?;
     let value = rest.trim().trim_start_matches('=').trim().trim_matches(['"', '\'']);
-    // An entry for one start alone (grub-reboot(8)) was for the source.
+    // An entry for one start alone (grub-reboot(8)) was meant for the source.
     (!value.contains("next_entry") && !value.is_empty()).then_some(value)
 }
 
-/// The entry that a configuration means by a name, an id, a number, or a path of these through
+/// The entry that a configuration names by a title, an id, a number, or a path of these through
 /// submenus (GRUB manual, "default").
 fn named(
     candidates: &[EntryCandidate],
@@ -98,7 +98,7 @@ fn named(
         item.names.iter().any(matches)
     };
     let steps: Vec<_> = wanted.split('>').collect();
-    // Numbers count the lines of one menu: those of the file, or the files that it includes.
+    // Numbers count the lines of one menu: the lines of the file, or the files that it includes.
     let includes = configuration.text.contains("blscfg");
     let is_at = |candidate: &EntryCandidate| {
         let (menu, own) = (&candidate.entry.menu, candidate.file == configuration.file);

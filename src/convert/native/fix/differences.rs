@@ -1,10 +1,10 @@
-//! The lines of a text that a change made others.
+//! The lines of a text that a change replaced.
 
-/// Largest product of the lines of both texts that are compared one by one.
+/// Limit of the product of both texts' line counts, up to which lines are compared one by one.
 const MOST: usize = 4_000_000;
 
-/// The lines that differ, before and after. Lines that follow each other and are more or fewer now
-/// are one difference.
+/// The lines that differ, before and after. Adjacent lines whose number changed form one
+/// difference.
 pub(super) fn differences(before: &str, after: &str) -> Vec<(String, String)> {
     let (old, new): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
     if old.len() == new.len() {
@@ -23,7 +23,7 @@ pub(super) fn differences(before: &str, after: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What differs between lines that both stand between the same two.
+/// The differences between lines that both stand between the same two lines.
 fn difference(old: &[&str], new: &[&str]) -> Vec<(String, String)> {
     if old.len() == new.len() {
         return pairs(old, new);
@@ -37,7 +37,8 @@ fn pairs(old: &[&str], new: &[&str]) -> Vec<(String, String)> {
     differing.map(|(old, new)| (old.trim().to_owned(), new.trim().to_owned())).collect()
 }
 
-/// The places of the longest row of lines that both have; none where that would take too long.
+/// The positions of the longest common subsequence of lines; none where the computation would take
+/// too long.
 fn common(old: &[&str], new: &[&str]) -> Vec<(usize, usize)> {
     if old.len().saturating_mul(new.len()) > MOST {
         return Vec::new();

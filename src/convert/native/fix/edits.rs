@@ -1,8 +1,8 @@
-//! Edits done to a text: some of its bytes are replaced, and comments, order and spaces stay.
+//! Edits of a text: some bytes are replaced, and comments, order and spaces stay.
 
 use std::ops::Range;
 
-/// The place of a word that is not in the text of its file, but in the name of the file.
+/// The place of a word that is in the name of its file, not in its text.
 pub(super) const NOWHERE: Range<usize> = usize::MAX..usize::MAX;
 
 /// A replacement of some bytes of a file.
@@ -18,7 +18,7 @@ impl Edit {
     }
 }
 
-/// The text with all edits done. Of edits that overlap the first one counts.
+/// The text with all edits applied. Of edits that overlap, the first one counts.
 pub(super) fn edited(text: &str, edits: &[Edit]) -> String {
     let mut edits: Vec<_> = edits.iter().filter(|edit| edit.at != NOWHERE).collect();
     edits.sort_by_key(|edit| (edit.at.start, edit.at.end));

@@ -1,6 +1,6 @@
-//! The file that UEFI firmware starts when it has no boot variables (UEFI 2.10, 3.5.1.1): the
-//! variables of the source stay behind, and many systems install their boot loader under its
-//! vendor's name only. That loader is copied to where every firmware looks.
+//! The file that UEFI firmware starts when it has no boot variables (UEFI 2.10, 3.5.1.1). The
+//! source's variables are not migrated, and many systems install their boot loader only under their
+//! vendor's name. That loader is copied to the path that every firmware tries.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
@@ -8,12 +8,12 @@ use crate::model::WarningCode;
 
 use super::{Change, FixReport};
 
-/// What firmware for x86-64 starts.
+/// The path that firmware for x86-64 starts.
 pub(super) const FALLBACK: &str = "/EFI/BOOT/BOOTX64.EFI";
 /// Type of an EFI system partition in a GPT, and in an MBR.
 const PARTITION: [&str; 2] = ["c12a7328-f81f-11d2-ba4b-00a0c93ec93b", "0xef"];
-/// Boot loaders that may be started in the fallback's place, the better first: a shim before the
-/// GRUB that it starts.
+/// Boot loaders that may be copied to the fallback path, the better first: a shim before the GRUB
+/// that it starts.
 const LOADERS: [&str; 10] = [
     "shimx64.efi",
     "shim.efi",
@@ -27,14 +27,14 @@ const LOADERS: [&str; 10] = [
     // FreeBSD's (loader.efi(8)).
     "loader.efi",
 ];
-/// What a loader looks for beside itself: a shim its GRUB and its key manager, which SUSE calls
-/// otherwise, a GRUB and a limine their configuration. Not `fbx64.efi`, which would restart the
-/// machine to write variables.
+/// Files that a loader reads from its own folder: a shim its GRUB and its key manager, which has
+/// another name on SUSE; a GRUB and a limine their configuration. `fbx64.efi` is left out, since it
+/// would restart the machine to write variables.
 const COMPANIONS: [&str; 6] =
     ["grubx64.efi", "grub.efi", "mmx64.efi", "MokManager.efi", "grub.cfg", "limine.conf"];
-/// What rEFInd looks for beside itself: its configuration and the drivers of file systems.
+/// Files that rEFInd reads from its own folder: its configuration and the drivers of file systems.
 const OF_REFIND: [&str; 2] = ["refind.conf", "drivers_x64"];
-/// What a shim starts.
+/// Loaders that a shim starts.
 const OF_SHIM: [&str; 4] = [
     "/EFI/BOOT/grubx64.efi",
     "/EFI/BOOT/grub.efi",
@@ -42,8 +42,8 @@ const OF_SHIM: [&str; 4] = [
     "/EFI/BOOT/fallback.efi",
 ];
 
-/// Sees to it that firmware without variables finds a boot loader on each EFI system partition that
-/// has one. All that was mounted is unmounted before.
+/// Ensures that firmware without variables finds a boot loader on each EFI system partition that
+/// has one. Unmounts all file systems first.
 pub(super) async fn ensure_fallback(
     guestfs: &mut Guestfs,
     distribution: &str,
@@ -96,8 +96,8 @@ async fn complete(
     Ok(())
 }
 
-/// Copies a loader and what it needs, all of it or nothing: a loader that is cut off would pass for
-/// one that starts.
+/// Copies a loader and the files that it needs, all or none: a truncated loader would pass for a
+/// complete one.
 async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), String>, Error> {
     let doing = format!("copying the boot loader {loader} of the guest");
     if let Err(why) = guestfs.attempt(&doing, &["mkdir-p", "/EFI/BOOT"]).await? {
@@ -115,7 +115,7 @@ async fn copy_all(guestfs: &mut Guestfs, loader: &str) -> Result<Result<(), Stri
         made.push(to.clone());
         let Err(why) = guestfs.attempt(&doing, &["cp-r", &from, &to]).await? else { continue };
         for path in &made {
-            // What cannot be removed was not written either: the file system is read-only.
+            // A file that cannot be removed was not written either: the file system is read-only.
             guestfs.try_run("removing an incomplete copy", &["rm-rf", path]).await?;
         }
         return Ok(Err(why));
@@ -127,7 +127,7 @@ async fn exists(guestfs: &mut Guestfs, path: &str) -> Result<bool, Error> {
     Ok(guestfs.ask(&["exists", path]).await? == "true")
 }
 
-/// Whether a loader takes its configuration, kernels and initramfs files from its own folder.
+/// Whether a loader reads its configuration, kernels and initramfs files from its own folder.
 fn is_elilo(loader: &str) -> bool {
     loader.to_ascii_lowercase().ends_with("/elilo.efi")
 }
@@ -136,7 +136,7 @@ fn folder_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Copies of all files in a loader's folder besides the loader.
+/// Copies of all files in a loader's folder, without the loader.
 fn beside(files: &[String], loader: &str) -> Vec<(String, String)> {
     let pair = |path: &String| {
         let name = path.strip_prefix(folder_of(loader))?;
@@ -145,7 +145,7 @@ fn beside(files: &[String], loader: &str) -> Vec<(String, String)> {
     files.iter().filter_map(pair).collect()
 }
 
-/// What may be copied for a loader, and to where.
+/// The copies for a loader: source and target paths.
 fn copies(loader: &str) -> Vec<(String, String)> {
     let (folder, name) = loader.rsplit_once('/').unwrap_or(("", loader));
     let is_refind = name.eq_ignore_ascii_case("refind_x64.efi");
@@ -183,7 +183,7 @@ fn vendor(distribution: &str) -> &str {
     }
 }
 
-/// Whether the fallback is a shim and nothing is there that it could start.
+/// Whether the fallback is a shim without any loader that it could start.
 async fn is_lonely_shim(guestfs: &mut Guestfs, loaders: &[String]) -> Result<bool, Error> {
     for started in OF_SHIM {
         if guestfs.is_file(started).await? {
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(to, ["/EFI/BOOT/elilo.conf", "/EFI/BOOT/initrd.gz", "/EFI/BOOT/vmlinuz"]);
     }
 
-    /// The names of what is copied besides the loader.
+    /// The names of the files that are copied with the loader.
     fn companions(loader: &str) -> Vec<String> {
         let copies = copies(loader);
         assert_eq!(copies[0], (loader.to_owned(), FALLBACK.to_owned()));

@@ -1,47 +1,44 @@
 //! The entries of a guest's boot loader: which kernel starts with which initramfs.
 //!
-//! Read are GRUB 2 (`grub.cfg`), GRUB Legacy (`menu.lst`), extlinux and syslinux, the Boot Loader
-//! Specification (type 1) and `refind_linux.conf` as far as it names an initrd.
+//! This module reads GRUB 2 (`grub.cfg`), GRUB Legacy (`menu.lst`), extlinux and syslinux, the Boot
+//! Loader Specification (type 1) and `refind_linux.conf` as far as it names an initrd.
 
 use std::cmp::Ordering;
 
-/// Most entries that are read, and the deepest menu that one is looked for in: a guest may have
-/// menus without end, and each entry knows the menus around it.
+/// Most entries that are read, and the deepest menu that is searched: a guest may have menus
+/// without end, and each entry records the menus around it.
 pub(super) const MOST: usize = 1_000;
 const DEEPEST: usize = 16;
-/// Longest name of an entry, in bytes: of a file it can be no longer.
+/// Longest name of an entry, in bytes: the limit of a file's name.
 pub(super) const LONGEST_NAME: usize = 255;
 
-/// One entry, its paths as the boot loader sees them.
+/// One entry, with paths as the boot loader sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The kernel.
     pub(super) kernel: String,
-    /// The archives that are unpacked one after the other; none where the kernel does without.
+    /// The archives that are unpacked one after the other; empty where the kernel needs none.
     pub(super) initramfs: Vec<String>,
-    /// Where the entry stands: the menus around it, then the entry itself.
+    /// Position of the entry: the menus around it, then the entry itself.
     pub(super) menu: Vec<MenuItem>,
-    /// Whether the entry itself says that it is the default (`MENU DEFAULT` of syslinux).
+    /// Whether the entry itself is marked as the default (`MENU DEFAULT` of syslinux).
     pub(super) is_default: bool,
 }
 
-/// A line of a menu.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct MenuItem {
-    /// Its place in the menu, from 0 on.
+    /// Position in the menu, from 0 on.
     pub(super) index: usize,
-    /// Its title and its id.
+    /// Title and id.
     pub(super) names: Vec<String>,
 }
 
 /// The menus of a configuration while it is read.
 #[derive(Debug, Default)]
 struct Menus {
-    /// The open menus.
     open: Vec<MenuItem>,
-    /// Whether each pair of braces around a line is that of an open menu.
+    /// For each pair of braces around a line, whether it belongs to an open menu.
     braces: Vec<bool>,
-    /// Lines of each open menu so far.
+    /// Number of lines of each open menu so far.
     counts: Vec<usize>,
 }
 
@@ -55,7 +52,7 @@ impl Menus {
         MenuItem { index, names: names(rest) }
     }
 
-    /// The place of an entry that begins here.
+    /// The position of an entry that begins here.
     fn entry(&mut self, rest: &str) -> Vec<MenuItem> {
         let item = self.item(rest);
         self.open.iter().cloned().chain([item]).collect()
@@ -80,7 +77,7 @@ impl Menus {
 }
 
 /// Title and id in the line of a menu of GRUB: `'Debian' --class debian $menuentry_id_option 'x'
-/// {`. The whole line, where it has no quotes: GRUB Legacy and syslinux.
+/// {`. The complete line where it has no quotes: GRUB Legacy and syslinux.
 fn names(rest: &str) -> Vec<String> {
     let rest = rest.trim();
     if !rest.starts_with(['"', '\'']) {
@@ -103,7 +100,7 @@ fn is_short(name: &str) -> bool {
     name.len() <= LONGEST_NAME
 }
 
-/// Titles of entries that are for emergencies.
+/// Titles of entries for emergencies.
 const EMERGENCY: [&str; 6] = ["recovery", "rescue", "fallback", "memtest", "kdump", "(old)"];
 
 /// The entries of a configuration, in its order.
@@ -180,7 +177,7 @@ fn of_specification(path: &str, text: &str) -> Vec<Entry> {
                 let title = Some(rest.trim().to_owned()).filter(|name| is_short(name));
                 entry.menu[0].names.extend(title);
             }
-            // `$tuned_initrd` and the like are GRUB's variables.
+            // `$tuned_initrd` and similar words are GRUB's variables.
             "initrd" => {
                 let paths = rest.split_whitespace().filter(|path| !path.starts_with('$'));
                 entry.initramfs.extend(paths.map(plain));
@@ -191,20 +188,20 @@ fn of_specification(path: &str, text: &str) -> Vec<Entry> {
     if entry.kernel.is_empty() { Vec::new() } else { vec![entry] }
 }
 
-/// The line of a menu that a file stands for, by its name with and without `.conf`.
+/// The menu line of an entry that is a file, by the file's name with and without `.conf`.
 pub(super) fn file_item(path: &str) -> MenuItem {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stem = name.strip_suffix(".conf").unwrap_or(name);
     MenuItem { index: 0, names: vec![name.to_owned(), stem.to_owned()] }
 }
 
-/// `initrd=` among the options of a kernel, as extlinux and EFI stubs have it.
+/// The values of `initrd=` among the options of a kernel, as in extlinux and EFI stubs.
 fn initrd_option(options: &str) -> Vec<String> {
     let values = options.split_whitespace().filter_map(|word| word.strip_prefix("initrd="));
     values.flat_map(|value| value.split(',')).map(plain).collect()
 }
 
-/// The path alone: without GRUB's device, a variable or backslashes.
+/// The path without GRUB's device, a variable or backslashes.
 fn plain(path: &str) -> String {
     let path = path.trim_matches(['"', '\'']).replace('\\', "/");
     let path = match path.find('/') {
@@ -214,7 +211,7 @@ fn plain(path: &str) -> String {
     path.strip_prefix("../").map_or(path.clone(), |rest| format!("/{rest}"))
 }
 
-/// Versions as a boot loader sorts them: numbers by their value, the newest first.
+/// Orders versions as a boot loader does: numbers by their value, the newest first.
 pub(super) fn newest_first(a: &str, b: &str) -> Ordering {
     let numbers = |text: &str| -> Vec<u64> {
         let parts = text.split(|c: char| !c.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! A door for `make fuzz`: what reads and changes texts of a guest, alone.
+//! An entry point for `make fuzz`: parses and changes texts of a guest.
 
 use std::io::Cursor;
 
@@ -8,19 +8,20 @@ use crate::convert::native::partitions::Partitions;
 
 use super::{archive, arrays, boot, differences, entries, options, tables, units};
 
-/// An initramfs.
+/// Parses an initramfs.
 pub(in crate::convert) fn initramfs(bytes: &[u8]) {
     archive::contents(Cursor::new(bytes.to_vec()), &Going::default()).ok();
 }
 
-/// The beginning of a disk.
+/// Parses the partition table at the beginning of a disk.
 pub(in crate::convert) fn partitions(bytes: &[u8]) {
     let partitions = Partitions::read(bytes);
     partitions.bios_loader(bytes);
     assert!(partitions.efi().all(|esp| esp.sectors.checked_mul(512).is_some()));
 }
 
-/// A table, a configuration of a boot loader, of arrays, of a unit or of the network.
+/// Parses a text as each table and as each configuration of boot loaders, arrays, units and the
+/// network.
 pub(in crate::convert) fn text(text: &str) {
     let mut devices = GuestDevices::default();
     devices.know_system("/dev/sda1".to_owned(), text);

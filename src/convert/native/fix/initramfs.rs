@@ -1,6 +1,6 @@
-//! The drivers that a guest needs to find its root on virtio, in the kernel or in its initramfs.
-//! Only an initramfs that lacks one is built anew: that takes a minute, and one that need not
-//! change should not. Which tool builds it, the guest tells: it is the one that is installed.
+//! Ensures that a guest has the drivers to find its root on virtio, in the kernel or in its
+//! initramfs. Only an initramfs that lacks a driver is rebuilt: a rebuild takes a minute, and an
+//! initramfs that works should not change. The installed tool rebuilds it.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -15,16 +15,16 @@ use super::kernels::{Kernel, Modules};
 use super::tables::copy_is_unstable;
 use super::{Change, FixReport};
 
-/// What a root on virtio takes before it is mounted.
+/// Modules that a root on virtio needs before it is mounted.
 const BOOT: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
-/// What it takes afterwards.
+/// Module that is needed after the root is mounted.
 const LATER: &str = "virtio_net";
-/// Those without which there is no virtio disk at all.
+/// Modules without which no virtio disk works.
 const LEAST: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
-/// Sees to it that every kernel of the guest has the drivers at boot, as far as that can be done;
-/// what cannot is a warning, and the hardware is planned by what is there afterwards. An initramfs
-/// that holds old copies of the files `stale` is built anew, too.
+/// Ensures that every kernel of the guest has the drivers at boot, as far as possible. A failure is
+/// a warning, and the hardware is planned by the drivers found afterwards. An initramfs with old
+/// copies of the files `stale` is rebuilt, too.
 ///
 /// # Errors
 /// [`Error::Guestfs`] when the appliance itself fails.
@@ -75,13 +75,14 @@ pub(super) async fn ensure_drivers(
     Ok(())
 }
 
-/// The drivers that the kernel has as modules and the initramfs does not hold.
+/// The drivers that the kernel has as modules and the initramfs lacks.
 fn lacking(modules: &Modules, held: &Contents) -> Vec<&'static str> {
     let there = |name: &&str| modules.on_disk.contains(*name) && !modules.built_in.contains(*name);
     BOOT.into_iter().filter(there).filter(|name| !held.modules.contains(*name)).collect()
 }
 
-/// What is wrong with the command line of a unified kernel image, or with a copy of crypttab(5).
+/// Why the command line of a unified kernel image, or a copy of crypttab(5), does not find its
+/// devices on KVM.
 fn unstable(held: &Contents, devices: &GuestDevices) -> Option<String> {
     let line = &held.command_line;
     if command_lines(line, devices) != *line {
@@ -91,17 +92,17 @@ fn unstable(held: &Contents, devices: &GuestDevices) -> Option<String> {
     is_old.then(|| "a name that will not last in its crypttab".to_owned())
 }
 
-/// An initramfs that has to be built anew.
+/// An initramfs that has to be rebuilt.
 struct StaleInitramfs<'a> {
     kernel: &'a Kernel,
     held: &'a Contents,
-    /// What is wrong with it, in words.
+    /// The reason for the rebuild, for messages.
     fault: &'a str,
 }
 
-/// Has the guest's own tool build it anew, and looks at the result: one that still lacks a driver,
-/// or lost a program that finds the root, gives way to the old one. That waits on this machine,
-/// since the guest may have no room for a second copy.
+/// Rebuilds an initramfs with the guest's own tool, and checks the result. Where it still lacks a
+/// driver, or lost a program that finds the root, the old one is restored. The old one is stored on
+/// this machine, since the guest may have no space for a second copy.
 async fn rebuild(
     guestfs: &mut Guestfs,
     StaleInitramfs { kernel, held, fault }: StaleInitramfs<'_>,
@@ -143,7 +144,7 @@ async fn rebuild(
     Ok(Ok(()))
 }
 
-/// What is wrong with a new initramfs that took the place of an old one.
+/// Why a rebuilt initramfs is still unusable, if it is.
 fn still_wrong(
     old: &Contents,
     new: &Contents,
@@ -235,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_boot_costs_the_initramfs_alone() {
-        // Not even a copy of the old one fits; the tool cuts the file off and fails.
+        // Not even a copy of the old one fits; the tool truncates the file and fails.
         let played =
             guest(&["/boot/*.before-hyperexport"], json!([["dracut", 1, "No space left", {}]]));
         let (warnings, mut guestfs) = warnings_of(played).await;

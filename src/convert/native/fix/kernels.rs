@@ -1,6 +1,6 @@
-//! The kernels that a guest's boot loader starts, each with its version and its initramfs. Names of
-//! files tell no version everywhere (Arch's `vmlinuz-linux`, Alpine's `vmlinuz-lts`), so the kernel
-//! itself is asked.
+//! The kernels that a guest's boot loader starts, each with its version and its initramfs. Some
+//! file names contain no version (Arch's `vmlinuz-linux`, Alpine's `vmlinuz-lts`), so the version
+//! is read from the kernel itself.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,34 +21,36 @@ use super::configurations;
 use super::default_entry::{self, EntryCandidate, MenuConfiguration};
 use super::entries::{self, Entry, newest_first};
 
-/// Where boot loaders may see a path from: the root, `/boot`, and EFI system partitions.
+/// Folders that boot loaders may see as the top of a path: the root, `/boot`, and EFI system
+/// partitions.
 const TOPS: [&str; 4] = ["", "/boot", "/boot/efi", "/efi"];
 /// Unified kernel images: kernel, command line and initramfs in one EFI program.
 const UNIFIED: [&str; 3] =
     ["/boot/EFI/Linux/*.efi", "/boot/efi/EFI/Linux/*.efi", "/efi/EFI/Linux/*.efi"];
-/// Kernels where no boot loader names one.
+/// Patterns for kernels, where no boot loader names one.
 const IMAGES: [&str; 3] = ["/boot/vmlinuz*", "/boot/vmlinux*", "/boot/*/*/linux"];
-/// Where initramfs files lie, with what is around the version in their names.
+/// Folders of initramfs files, with the prefix and the suffix of the version in their names.
 const ARCHIVES: [(&str, &str); 4] = [
     ("/boot/initrd.img-", ""),
     ("/boot/initramfs-", ".img"),
     ("/boot/initrd-", ""),
     ("/boot/initramfs-", ""),
 ];
-/// Names of files that are for other ends than to start the guest.
+/// Parts of the names of files that do not serve to boot the guest normally.
 const OTHERS: [&str; 6] = ["kdump", "rescue", "fallback", ".bak", ".old", "memtest"];
-/// Most initramfs files of one kernel; the one that a tool builds is the last one.
+/// Most initramfs files of one kernel; the last one is the one that a tool builds.
 const MOST_ARCHIVES: usize = 16;
-/// Bytes of a kernel that hold its header and version (Linux, `Documentation/arch/x86/boot.rst`:
-/// `kernel_version` points at most 0x8000 bytes beyond the header).
+/// Length of the part of a kernel that contains its header and version (Linux,
+/// `Documentation/arch/x86/boot.rst`: `kernel_version` points at most 0x8000 bytes beyond the
+/// header).
 const HEAD: u64 = 64 << 10;
-/// Longest command line of a unified kernel image that is read, in bytes; Linux takes 2048.
+/// Longest command line of a unified kernel image that is read, in bytes; Linux accepts 2048.
 const LONGEST_COMMAND_LINE: u64 = 64 << 10;
 
-/// Where the modules of all kernels lie; NixOS has them in the profile that it starts.
+/// Folders with the modules of all kernels; NixOS has them in the profile that it starts.
 const MODULES: [&str; 2] =
     ["/lib/modules", "/nix/var/nix/profiles/system/kernel-modules/lib/modules"];
-/// Options of the kernel's configuration, and the modules that they stand for.
+/// Options of the kernel's configuration, with the modules that they enable.
 const OPTIONS: [(&str, &str); 19] = [
     ("CONFIG_VIRTIO_PCI", "virtio_pci"),
     ("CONFIG_VIRTIO_BLK", "virtio_blk"),
@@ -74,25 +76,25 @@ const OPTIONS: [(&str, &str); 19] = [
 /// A kernel of the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::convert::native) struct Kernel {
-    /// Its version, which names its folder of modules.
+    /// Version of the kernel, which is the name of its folder of modules.
     pub(super) version: String,
-    /// Its initramfs files, the last of them the one that a tool builds; none where it starts
-    /// without.
+    /// The initramfs files, the last of them the one that a tool builds; empty where the kernel
+    /// needs none.
     pub(super) initramfs: Vec<String>,
     /// Whether the one file in `initramfs` is a unified kernel image.
     pub(super) unified: bool,
 }
 
-/// What a kernel can load.
+/// The modules of a kernel.
 #[derive(Debug, Clone, Default)]
 pub(in crate::convert::native) struct Modules {
-    /// Built in: always there.
+    /// Built into the kernel, so always available.
     pub(in crate::convert::native) built_in: BTreeSet<String>,
-    /// On the root file system: there once that is mounted.
+    /// On the root file system, so available once it is mounted.
     pub(in crate::convert::native) on_disk: BTreeSet<String>,
 }
 
-/// The kernels, the one that starts by default first.
+/// The kernels, the default one first.
 pub(in crate::convert::native) async fn find(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for EntryCandidate { entry, unified, .. } in candidates(guestfs).await? {
@@ -125,13 +127,13 @@ fn push(kernels: &mut Vec<Kernel>, kernel: Kernel) {
     }
 }
 
-/// Whether a text of the guest can be a version, and be a word of a command.
+/// Whether a text of the guest can be a version, and is safe as a word of a command.
 fn is_plain(version: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
     !version.is_empty() && !version.starts_with(['-', '.']) && version.chars().all(plain)
 }
 
-/// All entries, the default one first; those of the Boot Loader Specification sorted as it says.
+/// All entries, the default one first; those of the Boot Loader Specification in its order.
 async fn candidates(guestfs: &mut Guestfs) -> Result<Vec<EntryCandidate>, Error> {
     let (mut others, mut by_file, mut named) = (Vec::new(), Vec::new(), Vec::new());
     let patterns = default_entry::LOADERS.iter().chain(&CONFIGURATIONS);
@@ -184,8 +186,8 @@ async fn saved_entry(guestfs: &mut Guestfs) -> Result<String, Error> {
     Ok(String::new())
 }
 
-/// The guest's own path of what a boot loader names: that sees its partition or its subvolume as
-/// the top.
+/// The path in the guest of a file that a boot loader names: the loader sees its partition or its
+/// subvolume as the top.
 async fn resolve(guestfs: &mut Guestfs, path: &str) -> Result<Option<String>, Error> {
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
     for skipped in 0..parts.len() {
@@ -247,7 +249,7 @@ async fn unified_version(guestfs: &mut Guestfs, path: &str) -> Result<String, Er
     Ok(version.unwrap_or_default())
 }
 
-/// What a unified kernel image holds (UAPI.5).
+/// The content of a unified kernel image (UAPI.5).
 fn unified(path: &Path, going: &Going) -> io::Result<Option<Contents>> {
     let Some(initrd) = place(path, ".initrd") else { return Ok(None) };
     let line = section(path, ".cmdline", LONGEST_COMMAND_LINE).unwrap_or_default();
@@ -256,11 +258,11 @@ fn unified(path: &Path, going: &Going) -> io::Result<Option<Contents>> {
     Ok(held.map(|held| Contents { command_line, ..held }))
 }
 
-/// A section of an EFI program, to be read.
+/// A reader of one section of an EFI program.
 fn place(path: &Path, name: &str) -> Option<Take<File>> {
     let mut file = File::open(path).ok()?;
     let (begin, length) = {
-        // It keeps the headers alone, where the program may be of half a gigabyte.
+        // The cache contains only the headers, while the program may have half a gigabyte.
         let cache = ReadCache::new(&mut file);
         let program = object::File::parse(&cache).ok()?;
         program.section_by_name(name)?.file_range()?
@@ -308,14 +310,14 @@ async fn by_names(guestfs: &mut Guestfs) -> Result<Vec<Kernel>, Error> {
     Ok(kernels)
 }
 
-/// The modules of a list of their files.
+/// The modules in a list of module files.
 async fn names(guestfs: &mut Guestfs, list: &str) -> Result<BTreeSet<String>, Error> {
     let text = guestfs.read(list).await?.unwrap_or_default();
     let paths = text.lines().map(|line| line.split(':').next().unwrap_or(line));
     Ok(paths.filter_map(|path| module(path.as_bytes())).collect())
 }
 
-/// What is built in by the kernel's configuration, of the drivers that count.
+/// The relevant drivers that are built in according to the kernel's configuration.
 fn configured(config: &str) -> BTreeSet<String> {
     let is_on = |option: &str| {
         let is = |line: &str| line.strip_prefix(option).is_some_and(|rest| rest.trim() == "=y");
@@ -326,7 +328,7 @@ fn configured(config: &str) -> BTreeSet<String> {
 }
 
 impl Kernel {
-    /// Whether the kernel brings its command line itself.
+    /// Whether the kernel contains its own command line.
     pub(in crate::convert::native) fn is_unified(&self) -> bool {
         self.unified
     }
@@ -343,14 +345,14 @@ impl Kernel {
             modules.built_in.extend(names(guestfs, &format!("{folder}/modules.builtin")).await?);
         }
         if modules.built_in.is_empty() {
-            // Kernels before 2.6.33 have no list.
+            // Kernels before 2.6.33 have no list of built-in modules.
             let config = guestfs.read(&format!("/boot/config-{}", self.version)).await?;
             modules.built_in = configured(&config.unwrap_or_default());
         }
         Ok(modules)
     }
 
-    /// What its initramfs files hold together; nothing when one cannot be read.
+    /// The combined content of the initramfs files; none when one of them cannot be read.
     pub(in crate::convert::native) async fn contents(
         &self,
         guestfs: &mut Guestfs,
@@ -482,7 +484,7 @@ mod tests {
         ];
         let alpine =
             [("boot/vmlinuz-lts", image("6.6.32-0-lts")), ("boot/initramfs-lts", Vec::new())];
-        // An image without a header, as on other processors: the only folder of modules tells.
+        // An image without a header, as on other processors: the only folder of modules decides.
         let without = [
             ("boot/vmlinuz-virt", b"MZ".to_vec()),
             ("boot/initramfs-virt", Vec::new()),

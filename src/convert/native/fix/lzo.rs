@@ -1,23 +1,23 @@
-//! The format of lzop, which Debian's initramfs may have (`COMPRESS=lzop`) and the kernel unpacks
-//! (Linux, `lib/decompress_unlzo.c` and `Documentation/staging/lzo.rst`). Written here, because the
-//! decoders for Rust panic at broken streams.
+//! The lzop format, which Debian's initramfs may have (`COMPRESS=lzop`) and the kernel unpacks
+//! (Linux, `lib/decompress_unlzo.c` and `Documentation/staging/lzo.rst`). Implemented here, because
+//! the decoders for Rust panic on corrupt streams.
 
 use std::io::{self, BufRead, Cursor, ErrorKind, Read};
 
-/// What a file of lzop begins with.
+/// Magic number of an lzop file.
 pub(super) const MAGIC: [u8; 9] = [0x89, b'L', b'Z', b'O', 0x00, 0x0d, 0x0a, 0x1a, 0x0a];
-/// Largest block, before and after (lzop's `MAX_BLOCK_SIZE`), in bytes.
+/// Largest block, packed or unpacked (lzop's `MAX_BLOCK_SIZE`), in bytes.
 const LARGEST: u32 = 64 << 20;
-/// Flags of the header: sums of unpacked and of packed blocks, and an extra field.
+/// Flags of the header: checksums of unpacked and of packed blocks, and an extra field.
 const SUMS_UNPACKED: [u32; 2] = [0x1, 0x100];
 const SUMS_PACKED: [u32; 2] = [0x2, 0x200];
 const EXTRA: u32 = 0x40;
 const FILTER: u32 = 0x800;
-/// The first version whose header says which version extracts it.
+/// The first version whose header contains the version needed to extract.
 const WITH_LEVEL: u16 = 0x0940;
 
-/// Unpacks a stream of lzop, block by block. Sums are not compared: the archive inside shows
-/// damage.
+/// Unpacks an lzop stream, block by block. Checksums are not verified: damage shows in the archive
+/// inside.
 pub(super) struct Lzop<R> {
     reader: R,
     flags: u32,
@@ -60,7 +60,7 @@ impl<R: BufRead> Lzop<R> {
         Ok(Self { reader, flags, block: Cursor::default(), is_over: false })
     }
 
-    /// Unpacks the next block; none behind the last one.
+    /// Unpacks the next block; none after the last one.
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         let unpacked = u32::from_be_bytes(bytes(&mut self.reader)?);
         if unpacked == 0 {
@@ -79,7 +79,7 @@ impl<R: BufRead> Lzop<R> {
             bytes::<4>(&mut self.reader)?;
         }
         let block = take(&mut self.reader, packed)?;
-        // What does not get smaller is stored as it is.
+        // A block that compression does not shrink is stored uncompressed.
         if packed == unpacked {
             Ok(Some(block))
         } else {
@@ -136,7 +136,7 @@ impl LzoBlock<'_> {
         Ok(usize::from(*first))
     }
 
-    /// A length of which `short` bits were zero: bytes of zero count 255 each.
+    /// A length whose `short` bits were zero: each zero byte counts 255.
     fn length(&mut self, base: usize) -> io::Result<usize> {
         let mut length = base;
         loop {
@@ -160,7 +160,7 @@ impl LzoBlock<'_> {
         Ok(())
     }
 
-    /// Copies what was unpacked `distance` bytes ago; it may overlap with itself.
+    /// Copies `count` bytes from `distance` bytes back; source and target may overlap.
     fn copy(&mut self, distance: usize, count: usize) -> io::Result<()> {
         let from = self.unpacked.len().checked_sub(distance).ok_or_else(damaged)?;
         if self.unpacked.len() + count > self.most {
@@ -173,7 +173,7 @@ impl LzoBlock<'_> {
     }
 }
 
-/// Unpacks LZO1X; `state` is how many literals the instruction before had, 4 standing for more.
+/// Unpacks LZO1X; `state` is the number of literals of the instruction before, 4 standing for more.
 fn unpack(packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
     let mut block = LzoBlock { packed, unpacked: Vec::with_capacity(length), most: length };
     let mut state = 0;
@@ -224,14 +224,14 @@ fn unpack(packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
 pub(super) mod tests {
     use super::*;
 
-    /// A file of lzop with these bytes, stored and not packed.
+    /// An lzop file with these bytes, stored without compression.
     pub(in crate::convert::native::fix) fn packed(content: &[u8]) -> Vec<u8> {
         let length = u32::try_from(content.len()).expect("small").to_be_bytes();
         let header = [&MAGIC[..], &[0x10, 0x40, 0x20, 0xa0, 0x09, 0x40, 1, 5], &[0; 17], &[0; 4]];
         [&header.concat(), &length[..], &length, content, &[0; 4]].concat()
     }
 
-    /// What `lzop -c` makes of [`content`].
+    /// The output of `lzop -c` for [`content`].
     const REAL: &str = "\
         894c5a4f000d0a1a0a104020a0094001050300000d000000006b085506000000000025d6023e000009260000\
         00f6f61a977a046c696e6520300a990031b90032b90033b90034b90035b90036b90037b90038b90039b90031\
@@ -270,7 +270,7 @@ pub(super) mod tests {
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0xff;
-            // Whether it is noticed or not.
+            // Whether the damage is detected or not.
             let _ = unpacked(&bad);
             let _ = unpacked(&good[..at]);
         }

@@ -1,5 +1,5 @@
-//! Disks that the guest names where nothing here changes the name: units of systemd, scripts, rules
-//! of udev, multipath. Somebody has to look at them, and is told where.
+//! Disks named in files that FIX does not change: units of systemd, scripts, rules of udev,
+//! multipath. A warning names each place for the administrator.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -13,7 +13,8 @@ use crate::model::WarningCode;
 
 use super::{FixReport, units};
 
-/// The administrator's own units with their drop-ins, and scripts that start with the guest.
+/// The administrator's own units with their drop-ins, and scripts that run at the start of the
+/// guest.
 const STARTED: [&str; 7] = [
     "/etc/systemd/system/*.*",
     "/etc/systemd/system/*.d/*.conf",
@@ -23,28 +24,28 @@ const STARTED: [&str; 7] = [
     "/etc/local.d/*.start",
     "/etc/conf.d/local",
 ];
-/// What selects disks by their hardware: for Oracle's ASM, for paths of multipath.
+/// Files that select disks by their hardware: for Oracle's ASM, for paths of multipath.
 const SELECTING: [&str; 4] = [
     "/etc/udev/rules.d/*.rules",
     "/etc/multipath.conf",
     "/etc/multipath/conf.d/*.conf",
     "/etc/multipath/multipath.conf",
 ];
-/// A serial number that VMware makes: it begins with the number that VMware has of IEEE, with or
-/// without the `3` that says so (SPC-4, "NAA").
+/// A serial number of a VMware disk: it begins with VMware's IEEE number, with or without the `3`
+/// that marks it (SPC-4, "NAA").
 static SERIAL: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)[a-z0-9_.-]*6000c29[a-z0-9_-]*").expect("a pattern"));
-/// A condition of udev's that VMware's disks alone fulfil, or disks of SCSI by their order.
+/// A condition of udev that only VMware's disks meet, or SCSI disks by their order.
 static CONDITION: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"(?i)(?:\{(?:id_)?(?:vendor|model)(?:_enc)?\}\s*==\s*e?"[^"]*(?:vmware|virtual.disk)|KERNELS?\s*==\s*"sd)[^"]*""#;
     Regex::new(pattern).expect("a pattern")
 });
-/// What a rule gives to a device that programs look for.
+/// A property or link that a rule gives to a device and that programs search for.
 static GIVES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\b(?:SYMLINK|NAME|OWNER|GROUP|MODE)\s*[+:]?=[^=]").expect("a pattern")
 });
 
-/// Warns of all of them.
+/// Warns of all such disks.
 pub(super) async fn tell(guestfs: &mut Guestfs, report: &mut FixReport<'_>) -> Result<(), Error> {
     for path in paths(guestfs, &STARTED).await? {
         let text = guestfs.read(&path).await?.unwrap_or_default();
@@ -81,8 +82,8 @@ async fn paths(guestfs: &mut Guestfs, patterns: &[&str]) -> Result<BTreeSet<Stri
     Ok(found)
 }
 
-/// The names of disks by order, place or serial number in a unit or a script. What a unit mounts or
-/// swaps is looked at elsewhere.
+/// The names of disks by order, place or serial number in a unit or a script. Other modules handle
+/// the devices that a unit mounts or swaps.
 fn named(path: &str, text: &str) -> Vec<String> {
     let is_told = |line: &str| {
         let is_unit = path.ends_with(".mount") || path.ends_with(".swap");
@@ -99,7 +100,7 @@ fn named(path: &str, text: &str) -> Vec<String> {
     distinct(found)
 }
 
-/// What a file selects disks by that they may not have on KVM.
+/// The conditions by which a file selects disks and that may not hold on KVM.
 fn selected(text: &str, is_rules: bool) -> Vec<String> {
     let text = text.replace("\\\n", " ");
     let lines = text.lines().map(|line| match is_rules {

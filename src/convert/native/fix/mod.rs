@@ -1,8 +1,8 @@
-//! FIX: what keeps a guest of VMware's from booting on virtio, and from finding its network.
+//! FIX: removes what prevents a VMware guest from booting on virtio and from finding its network.
 //!
-//! Texts are changed here, by functions of nothing but the text, and only where something in them
-//! will be wrong on KVM; the guest's own tools run only where nothing else does. Everything is done
-//! on an overlay: the caller throws it away when this fails.
+//! Pure functions change texts, and only where they would be wrong on KVM. The guest's own tools
+//! run only where nothing else works. All changes go to an overlay, which the caller discards when
+//! FIX fails.
 
 pub(super) mod agent;
 pub(super) mod archive;
@@ -51,17 +51,17 @@ pub(super) use archive::tests::archive;
 pub(super) use network::FoundInterface;
 pub(in crate::convert) use tools::PACKAGES as TOOLS;
 
-/// One thing that is another now.
+/// A change that FIX made in the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Change {
-    /// What it is: `fstab`, `boot loader`, …
+    /// The kind of object that changed: `fstab`, `boot loader`, …
     what: &'static str,
-    /// The file, or the package.
+    /// Path of the file, or name of the package.
     object: String,
-    /// How it was, in a word or a line.
+    /// State before the change, in a word or a line.
     before: String,
-    /// How it is.
+    /// State after the change, in a word or a line.
     after: String,
 }
 
@@ -82,12 +82,12 @@ impl fmt::Display for Change {
     }
 }
 
-/// What was done.
+/// The result of FIX.
 pub(super) struct FixReport<'a> {
     pub(super) changes: Vec<Change>,
-    /// What the guest can start from now.
+    /// The drivers that the guest can boot from after FIX.
     pub(super) drivers: Option<GuestDrivers>,
-    /// Its kernels, the one that starts by default first.
+    /// The guest's kernels, the default one first.
     pub(super) kernels: Vec<String>,
     pub(super) interfaces: Vec<FoundInterface>,
     pub(super) warnings: Vec<Warning>,
@@ -116,8 +116,8 @@ impl<'a> FixReport<'a> {
         self.warnings.push(Warning::new(Stage::Pipeline, code, message));
     }
 
-    /// What came of a change; none, and a warning, where the guest refused it. The other changes
-    /// are made all the same.
+    /// The value of a successful change; none, with a warning, where the guest rejected the change.
+    /// Other changes are still made.
     fn accept<T>(&mut self, end: Result<T, Error>) -> Result<Option<T>, Error> {
         match end {
             Err(error @ Error::Refused { .. }) => {
@@ -129,20 +129,20 @@ impl<'a> FixReport<'a> {
     }
 }
 
-/// What is wanted of it.
+/// What FIX is to do.
 pub(super) struct FixRequest<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) settings: &'a Settings,
-    /// Whether steps that only tidy up are taken: a guest starts without them.
+    /// Whether steps that only tidy up are run: a guest boots without them.
     pub(super) tidies: bool,
 }
 
-/// Makes a Linux fit for virtio, as far as that can be done: [`FixReport::drivers`] tells what came
-/// of it. What was mounted is unmounted afterwards.
+/// Makes a Linux guest ready for virtio, as far as possible; [`FixReport::drivers`] shows the
+/// result. Unmounts the guest's file systems afterwards.
 ///
 /// # Errors
-/// [`Error::Guestfs`] when the appliance failed: the guest may be half changed. What the guest
-/// refuses is a warning.
+/// [`Error::Guestfs`] when the appliance failed: the guest may be half changed. A change that the
+/// guest rejects is a warning.
 pub(super) async fn linux(
     guestfs: &mut Guestfs,
     guest: &Guest,
@@ -177,7 +177,8 @@ pub(super) async fn linux(
     efi::ensure_fallback(guestfs, &guest.distribution, report).await
 }
 
-/// UUIDs that two disks carry: no name here can tell the disks apart, on VMware neither.
+/// Warns of UUIDs that two disks carry: no name can distinguish the disks, neither here nor on
+/// VMware.
 fn twins(devices: &GuestDevices, report: &mut FixReport<'_>) {
     for (uuid, disks) in devices.all_twins() {
         let text = format!(
@@ -190,7 +191,7 @@ fn twins(devices: &GuestDevices, report: &mut FixReport<'_>) {
     }
 }
 
-/// Names of devices, wherever the guest keeps them.
+/// Changes names of devices, wherever the guest stores them.
 async fn names(
     guestfs: &mut Guestfs,
     devices: &mut GuestDevices,
@@ -234,7 +235,7 @@ async fn names(
     change(guestfs, "boot loader", boot::DEFAULTS, report, fix).await.map(drop)
 }
 
-/// Names of devices in the administrator's own units.
+/// Changes names of devices in the administrator's own units.
 async fn mounts(
     guestfs: &mut Guestfs,
     devices: &GuestDevices,
@@ -264,8 +265,8 @@ async fn mounts(
     Ok(())
 }
 
-/// The lists of devices that LVM, md and the initramfs go by; returns those that changed, of which
-/// the initramfs has old copies.
+/// Changes the lists of devices that LVM, md and the initramfs use; returns the changed ones, of
+/// which the initramfs has old copies.
 async fn lists(
     guestfs: &mut Guestfs,
     devices: &GuestDevices,
@@ -301,8 +302,8 @@ async fn lists(
     Ok(stale)
 }
 
-/// The boot loader alone, which may be where the source's own firmware only looks; of a
-/// `distribution` whose loader goes before others.
+/// Completes the boot loader alone, which may be where only the source's firmware finds it. The
+/// loader of `distribution` is preferred.
 pub(super) async fn loader(
     guestfs: &mut Guestfs,
     distribution: &str,
@@ -311,7 +312,7 @@ pub(super) async fn loader(
     efi::ensure_fallback(guestfs, distribution, report).await
 }
 
-/// Changes a text, if there is one and it has to change; returns what `fix` has to say besides.
+/// Changes a text if it exists and needs a change; returns the additional findings of `fix`.
 async fn change(
     guestfs: &mut Guestfs,
     what: &'static str,
@@ -328,16 +329,16 @@ async fn change(
     Ok(said)
 }
 
-/// A text that is another now.
+/// A changed text.
 struct TextChange<'a> {
-    /// What it is, for the report.
+    /// Kind of the file, for the report.
     what: &'static str,
     path: &'a str,
     before: &'a str,
     after: &'a str,
 }
 
-/// Writes a changed text, and notes the lines that differ; says whether the guest took it.
+/// Writes a changed text and records the lines that differ; returns whether the guest accepted it.
 async fn rewrite(
     guestfs: &mut Guestfs,
     TextChange { what, path, before, after }: TextChange<'_>,
@@ -352,7 +353,8 @@ async fn rewrite(
     Ok(accepted)
 }
 
-/// Files that were written carry no label; SELinux would refuse them.
+/// Relabels the guest: files that were written carry no label, and SELinux would deny access to
+/// them.
 async fn relabel(guestfs: &mut Guestfs) -> Result<(), Error> {
     let config = guestfs.read("/etc/selinux/config").await?.unwrap_or_default();
     let mut lines = config.lines().map(str::trim);

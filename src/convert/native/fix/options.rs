@@ -1,4 +1,4 @@
-//! Devices in options of fstab(5) and crypttab(5), and in the place of a key: `logdev=/dev/sdb1`,
+//! Devices in options of fstab(5) and crypttab(5), and in the field of a key: `logdev=/dev/sdb1`,
 //! `x-systemd.requires=dev-sdb1.device`, `header=/dev/sdb1`, `/dev/disk/by-label/x:/key`.
 
 use std::ops::Range;
@@ -10,10 +10,10 @@ use super::units;
 /// The option of btrfs that names one disk of several, all of which have the UUID of the file
 /// system.
 const MEMBER: &str = "device";
-/// What stands before a device behind the path of a file on the device (crypttab(5) of systemd).
+/// Prefixes of a device that follows the path of a file on the device (crypttab(5) of systemd).
 const BEHIND: [&str; 5] = [":/dev/", ":UUID=", ":LABEL=", ":PARTUUID=", ":PARTLABEL="];
 
-/// Options with their devices by names that last, and those that could not be helped.
+/// Options with lasting names of their devices, and the names that could not be replaced.
 pub(super) fn stabilize(options: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let (mut kept, mut lost) = (Vec::new(), Vec::new());
     for option in options.split(',') {
@@ -23,7 +23,7 @@ pub(super) fn stabilize(options: &str, devices: &GuestDevices) -> (String, Vec<S
             continue;
         };
         let lasting = match key {
-            // A disk without a table of partitions is found by its mark, as all disks of btrfs.
+            // A disk without a partition table is found by its signature, as all disks of btrfs.
             MEMBER if devices.changes(&named.device) => match devices.lasting_part(&named.device) {
                 Some(part) => Some(part),
                 None => continue,
@@ -47,7 +47,8 @@ pub(super) fn change(options: &str, devices: &GuestDevices) -> bool {
     named.any(|named| devices.changes(&named.device))
 }
 
-/// The key and the value of an option. The place of a key has no such key: `/key:LABEL=usb`.
+/// The key and the value of an option. In the field of a key there is no key before a `=`:
+/// `/key:LABEL=usb`.
 fn parted(option: &str) -> (&str, &str) {
     let parts = option.split_once('=').filter(|(key, _)| !key.contains(['/', ':']));
     parts.unwrap_or(("", option))
@@ -56,7 +57,6 @@ fn parted(option: &str) -> (&str, &str) {
 /// A device in a value.
 struct NamedDevice {
     device: String,
-    /// Its place in the value.
     at: Range<usize>,
 }
 
@@ -66,7 +66,7 @@ impl NamedDevice {
             return Some(Self { device, at: 0..value.len() });
         }
         let at = match value.starts_with("/dev/") {
-            // A path by place has colons itself.
+            // A path by place contains colons itself.
             true => 0..value.find(":/").unwrap_or(value.len()),
             false => {
                 let behind = BEHIND.iter().filter_map(|mark| value.find(mark)).min();

@@ -1,23 +1,24 @@
-//! fstab(5) and crypttab(5): devices by names that last. What is not there any more may not keep
-//! the guest from starting.
+//! fstab(5) and crypttab(5): devices by names that last. A device that no longer exists must not
+//! prevent the guest from starting.
 
 use crate::convert::native::devices::GuestDevices;
 
 use super::options;
 
-/// A table, by the places of its fields.
+/// A table, described by the indexes of its fields.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::convert::native) struct FsTable {
     pub(in crate::convert::native) path: &'static str,
-    /// For people.
+    /// Name of the table in messages.
     pub(super) what: &'static str,
     device: usize,
-    /// The field of a key, which may be a device or lie on one.
+    /// The field of a key, which may be a device or a file on one.
     key: Option<usize>,
     options: usize,
 }
 
-/// The tables of a guest; the last one is what mkinitcpio puts into an initramfs as crypttab.
+/// The tables of a guest; the last one is the file that mkinitcpio puts into an initramfs as
+/// crypttab.
 pub(in crate::convert::native) const TABLES: [FsTable; 3] = [
     FsTable { path: "/etc/fstab", what: "fstab", device: 0, key: None, options: 3 },
     FsTable { path: "/etc/crypttab", what: "crypttab", device: 1, key: Some(2), options: 3 },
@@ -31,11 +32,11 @@ pub(in crate::convert::native) const TABLES: [FsTable; 3] = [
 ];
 /// Options that let a guest start without the device (systemd.mount(5), crypttab(5)).
 const HARMLESS: [&str; 4] = ["nofail", "noauto", "_netdev", "x-systemd.automount"];
-/// Mount points that a guest cannot do without: an optional one would only hide the failure.
+/// Mount points that a guest cannot run without: making them optional would only hide the failure.
 const ESSENTIAL: [&str; 3] = ["/", "/usr", "/var"];
 
-/// A table with its devices by names that last, and those that could not be helped. All else stays
-/// as it is, down to the last space.
+/// A table with lasting names of its devices, and the names that could not be replaced. Everything
+/// else stays unchanged, down to the last space.
 pub(in crate::convert::native) fn stabilize(
     text: &str,
     table: FsTable,
@@ -51,7 +52,7 @@ pub(in crate::convert::native) fn stabilize(
         let Some(device) = fields.get(table.device).copied() else { return line.to_owned() };
         let is_root = table.device == 0 && fields.get(1) == Some(&"/");
         let lasting = match is_root {
-            // The root was found, whatever it is called here.
+            // The root was found, whatever name it has here.
             true => devices
                 .lasting_root(device, true)
                 .or_else(|| devices.root().filter(|_| devices.is_lost(device))),
@@ -73,8 +74,8 @@ pub(in crate::convert::native) fn stabilize(
     (fixed, lost)
 }
 
-/// A line with the devices of its key and its options by names that last, and those that could not
-/// be helped.
+/// A line with lasting names of the devices in its key and its options, and the names that could
+/// not be replaced.
 fn besides(
     line: &str,
     fields: &[&str],
@@ -94,7 +95,7 @@ fn besides(
 }
 
 /// Whether a table names a device by a name that will not last, and the guest does not start
-/// without it.
+/// without that device.
 pub(in crate::convert::native) fn needs_unstable(
     text: &str,
     table: FsTable,
@@ -111,8 +112,8 @@ pub(in crate::convert::native) fn needs_unstable(
     })
 }
 
-/// The same of the copies of crypttab(5) in an initramfs, where each line is needed. Debian before
-/// 10 wrote them as `source=/dev/sda5,…`.
+/// [`needs_unstable`] for the copies of crypttab(5) in an initramfs, where each line is needed.
+/// Debian before 10 wrote them as `source=/dev/sda5,…`.
 pub(in crate::convert::native) fn copy_is_unstable(text: &str, devices: &GuestDevices) -> bool {
     text.split_whitespace().any(|word| options::change(word, devices))
 }
@@ -122,7 +123,7 @@ fn is_harmless(fields: &[&str], table: FsTable) -> bool {
     options.split(',').any(|option| HARMLESS.contains(&option))
 }
 
-/// The line of a device that is not there, made optional.
+/// The line of a missing device, made optional.
 fn without_need(line: &str, fields: &[&str], table: FsTable) -> String {
     let is_essential =
         table.device == 0 && fields.get(1).is_some_and(|point| ESSENTIAL.contains(point));
@@ -143,7 +144,7 @@ fn without_need(line: &str, fields: &[&str], table: FsTable) -> String {
     format!("{}{missing}{}", &line[..end], &line[end..])
 }
 
-/// Replaces one of the fields of a line, which are parted by spaces.
+/// Replaces one of the fields of a line, which are separated by spaces.
 fn replace_field(line: &str, column: usize, by: &str) -> String {
     let mut at = 0;
     for index in 0..=column {

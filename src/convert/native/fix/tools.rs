@@ -1,4 +1,4 @@
-//! VMware's tools, which have nothing to talk to on KVM.
+//! Removes VMware's tools, which have no counterpart on KVM.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
@@ -7,13 +7,13 @@ use crate::model::WarningCode;
 
 use super::{Change, FixReport};
 
-/// The packages that distributions make of open-vm-tools.
+/// Packages of open-vm-tools in the distributions.
 pub(in crate::convert) const PACKAGES: [&str; 4] =
     ["open-vm-tools-desktop", "open-vm-tools-sdmp", "open-vm-tools-salt-minion", "open-vm-tools"];
-/// What the installer of VMware's own tar archive leaves.
+/// The uninstaller of VMware's own tar archive.
 const UNINSTALLER: &str = "/usr/bin/vmware-uninstall-tools.pl";
 
-/// Removes them. A guest that keeps them boots as well: what fails here is warned of.
+/// Removes the tools. A guest that keeps them boots as well, so a failure is a warning.
 pub(super) async fn remove(
     guestfs: &mut Guestfs,
     guest: &Guest,

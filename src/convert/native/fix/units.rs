@@ -1,15 +1,16 @@
 //! Units of systemd that mount or swap (systemd.mount(5), systemd.swap(5)): devices by names that
-//! last. What is lost cannot be made optional here, as in fstab: the units that need it say that.
+//! last. A lost device cannot be made optional here, as in fstab: the units that need the device
+//! decide that.
 
 use crate::convert::native::devices::{GuestDevices, unescaped_name};
 
-/// Units of the administrator's own that mount.
+/// Pattern for the administrator's own units that mount.
 pub(in crate::convert::native) const MOUNTS: &str = "/etc/systemd/system/*.mount";
-/// Those that swap. Such a unit is called after its device, so that its text alone cannot change.
+/// Pattern for the administrator's own units that swap. Such a unit is named after its device, so a
+/// change of its text is not enough.
 pub(super) const SWAPS: &str = "/etc/systemd/system/*.swap";
 
-/// A unit that mounts with its device by a name that lasts, and the device if it could not be
-/// helped.
+/// A mount unit with a lasting name of its device, and the device if it could not be replaced.
 pub(super) fn stabilize(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let mut lost = Vec::new();
     let line = |line: &str| {
@@ -29,7 +30,7 @@ pub(in crate::convert::native) fn named(text: &str) -> impl Iterator<Item = &str
     text.lines().filter_map(device_of)
 }
 
-/// The mount point of a unit that mounts, and the device.
+/// The mount point and the device of a mount unit.
 pub(in crate::convert::native) fn mount(text: &str) -> Option<(&str, &str)> {
     let point = text.lines().find_map(|line| value(line, "Where"))?;
     Some((point, named(text).next()?))

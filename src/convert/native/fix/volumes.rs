@@ -1,5 +1,5 @@
-//! Where LVM, md and the initramfs look for their devices: lists of names that are others on KVM
-//! (lvm.conf(5), mdadm.conf(5), initramfs-tools(7)).
+//! Lists of devices for LVM, md and the initramfs, whose names change on KVM (lvm.conf(5),
+//! mdadm.conf(5), initramfs-tools(7)).
 
 use std::sync::LazyLock;
 
@@ -9,18 +9,17 @@ use crate::convert::native::devices::GuestDevices;
 
 use super::arrays;
 
-/// Files of the guest that an initramfs holds copies of.
+/// Files of the guest that are copied into an initramfs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct List {
     /// A path, or a pattern of paths.
     pub(super) path: &'static str,
-    /// For people.
+    /// Name of the list in messages.
     pub(super) what: &'static str,
-    /// Returns the text for KVM, and what only names of devices identify.
+    /// Returns the text for KVM, and the entries that only names of devices identify.
     pub(super) mend: fn(&str, &GuestDevices) -> (String, Vec<String>),
 }
 
-/// All lists.
 pub(super) const LISTS: [List; 7] = [
     List { path: "/etc/lvm/lvm.conf", what: "LVM", mend: filters },
     List { path: "/etc/lvm/lvmlocal.conf", what: "LVM", mend: filters },
@@ -42,8 +41,8 @@ static STRING: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""([^"\n]*)""#).e
 /// The beginning of a disk's name in a pattern of a filter.
 static DISK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(^|[/^(|])sd").expect("a pattern"));
 
-/// Adds to LVM's filters what their patterns mean on KVM. What they say stays: the guest may have a
-/// controller of SCSI there, too.
+/// Extends LVM's filters with their patterns' equivalents on KVM. The original patterns stay: the
+/// guest may have a SCSI controller on KVM, too.
 fn filters(text: &str, _: &GuestDevices) -> (String, Vec<String>) {
     let (mut done, mut at) = (String::with_capacity(text.len()), 0);
     for found in FILTER.find_iter(text) {
@@ -59,7 +58,7 @@ fn filters(text: &str, _: &GuestDevices) -> (String, Vec<String>) {
     (done, Vec::new())
 }
 
-/// Where a value that begins at `from` ends: behind its `]`, or with its line.
+/// The end of a value that begins at `from`: after its `]`, or the end of its line.
 fn end_of_value(text: &str, from: usize) -> usize {
     let rest = &text[from..];
     let mut is_string = false;
@@ -75,7 +74,7 @@ fn end_of_value(text: &str, from: usize) -> usize {
     text.len()
 }
 
-/// The strings of a filter, each followed by what it means on KVM where that is something else.
+/// The strings of a filter, each followed by its equivalent on KVM where that differs.
 fn with_kvms(value: &str) -> String {
     let known: Vec<_> = STRING.captures_iter(value).map(|found| found[1].to_owned()).collect();
     let mut count = 0;
@@ -92,8 +91,9 @@ fn with_kvms(value: &str) -> String {
     }
 }
 
-/// What a pattern of disks (`a|/dev/sda.*|`) means on virtio. One that accepts disks by VMware's
-/// places and serial numbers accepts all disks: which of them, no pattern can say any more.
+/// The equivalent of a disk pattern (`a|/dev/sda.*|`) on virtio. A pattern that accepts disks by
+/// VMware's places and serial numbers becomes one that accepts all disks: no pattern on KVM
+/// identifies the same disks.
 fn on_kvm(pattern: &str) -> Option<String> {
     let delimiter = pattern.chars().nth(1)?;
     let inside = pattern.get(1 + delimiter.len_utf8()..)?.strip_suffix(delimiter)?;
@@ -107,7 +107,7 @@ fn on_kvm(pattern: &str) -> Option<String> {
         .then(|| format!("a{delimiter}^/dev/[sv]d[a-z]{delimiter}"))
 }
 
-/// `RESUME=` by UUID.
+/// Replaces the device in `RESUME=` with its UUID.
 fn resume(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     let line = |line: &str| {
         let name = line.trim().strip_prefix("RESUME=");
@@ -120,8 +120,8 @@ fn resume(text: &str, devices: &GuestDevices) -> (String, Vec<String>) {
     (text.split_inclusive('\n').map(line).collect(), Vec::new())
 }
 
-/// Whether LVM knows disks by what VMware calls them alone. It then looks for them by the marks
-/// that they carry.
+/// Whether LVM's file identifies disks only by VMware's names. LVM then searches for the disks by
+/// their signatures.
 pub(super) fn names_vmwares(devices: &str) -> bool {
     devices.lines().any(|line| {
         let line = line.trim();

@@ -1,4 +1,4 @@
-//! Guests on which one way of fixing or all of them fail.
+//! Guests on which one or all ways of fixing fail.
 
 use serde_json::{Value, json};
 
@@ -7,11 +7,11 @@ use crate::convert::native::fix::archive;
 use crate::convert::native::played::Played;
 use crate::model::{GuestBus, GuestCard, Hint, SourceNic};
 
-/// How INSPECT and FIX ended.
+/// The outcome of INSPECT and FIX.
 struct Ended {
     operated: Operated,
     warnings: Vec<Warning>,
-    /// FIX in `report.json`.
+    /// The `fix` stage in `report.json`.
     fix: Value,
 }
 
@@ -35,7 +35,7 @@ async fn inspect_and_fix(played: &Played, engine: Engine) -> Ended {
     operate_with(played, engine, Vec::new()).await
 }
 
-/// The same of a VM with these cards.
+/// Runs INSPECT and FIX on a VM with these cards.
 async fn operate_with(played: &Played, engine: Engine, nics: Vec<SourceNic>) -> Ended {
     let run = played.run();
     let disks = played.disks(&run);
@@ -56,7 +56,7 @@ async fn operate_with(played: &Played, engine: Engine, nics: Vec<SourceNic>) -> 
     Ended { operated, warnings, fix }
 }
 
-/// What libguestfs says of a system.
+/// libguestfs' answers about a system.
 fn answers(kind: &str, distribution: &str, packages: &str) -> Value {
     json!({
         "inspect-os": ["/dev/sda1"],
@@ -105,7 +105,7 @@ fn debian(said: Value) -> Played {
     )
 }
 
-/// A Windows on LSI's controller, and with virtio where `virtio` says so.
+/// A Windows guest with an LSI controller, and with virtio where `virtio` is true.
 fn windows(virtio: bool, v2v: Option<Value>) -> Played {
     let zero = "00000000";
     let mut services = json!({"LSI_SAS": {"Start": zero}});
@@ -174,7 +174,7 @@ async fn a_full_disk_costs_what_cannot_be_written_alone() {
     assert_eq!(ended.buses(), [GuestBus::VirtioBlk, GuestBus::Sata]);
 }
 
-/// A folder with drivers of virtio for Windows 10, which `played` is given.
+/// Creates a folder with virtio drivers for Windows 10 and passes it to `played`.
 fn with_drivers(played: &mut Played) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a folder");
     for file in ["viostor/w10/amd64/viostor.sys", "NetKVM/w10/amd64/netkvm.inf"] {
@@ -200,7 +200,7 @@ async fn a_windows_with_virtio_needs_no_virt_v2v() {
     let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
     assert!(hint.contains("shutdown /s /f /t 0"), "{hint}");
     assert!(ended.operated.is_fixed());
-    // Without drivers there is nothing that virt-v2v could do, and nothing that the guest lacks.
+    // Without drivers there is nothing for virt-v2v to do, and nothing that the guest lacks.
     let mut played = windows(true, Some(json!([0, ""])));
     played.settings.windows.virtio_win_variable = Some("/nowhere".into());
     let ended = inspect_and_fix(&played, Engine::Native).await;
@@ -214,7 +214,7 @@ async fn a_virt_v2v_that_did_nothing_is_not_believed() {
     let _drivers = with_drivers(&mut played);
     let ended = inspect_and_fix(&played, Engine::Native).await;
     assert!(ended.warned("virt-v2v-warning")[0].contains("no virtio drivers"));
-    // The guest has no name of libosinfo's, for which there would be drivers.
+    // The guest has no libosinfo name that drivers could be chosen for.
     assert!(
         ended.failure().starts_with("no virtio drivers found for windows 12.15 in /"),
         "{}",
@@ -223,7 +223,7 @@ async fn a_virt_v2v_that_did_nothing_is_not_believed() {
     assert_eq!(ended.buses(), [GuestBus::LsiSas]);
     let left = played.written("Program Files/Guestfs/Firstboot/uninstall.bat");
     assert_eq!(left, None, "VMware Tools stay, which the guest needs");
-    // What was done is told although it was not enough.
+    // The changes are reported although they were not enough.
     assert_eq!(ended.fix["success"], false, "{}", ended.fix);
     assert!(ended.fix["error"].is_string(), "{}", ended.fix);
     assert_eq!(ended.fix["result"]["boot_disk_id"], "disk-0", "{}", ended.fix);
@@ -248,7 +248,7 @@ async fn virt_v2v_is_given_drivers_and_what_it_installed_is_kept() {
     assert_eq!((ended.failure(), ended.operated.is_fixed()), (String::new(), true));
     let found = ended.operated.facts.and_then(|facts| facts.drivers).expect("read");
     assert_eq!(found.buses, [GuestBus::VirtioBlk, GuestBus::LsiSas]);
-    // The driver of vmxnet3 goes with VMware Tools.
+    // Removing VMware Tools removes the driver of vmxnet3.
     assert_eq!(found.cards, [GuestCard::E1000e, GuestCard::E1000]);
     let given = fs::read_to_string(played.dir().join("bin/v2v.json")).expect("it ran");
     let given: Value = serde_json::from_str(&given).expect("JSON");
@@ -260,7 +260,7 @@ async fn virt_v2v_is_given_drivers_and_what_it_installed_is_kept() {
 
 #[tokio::test]
 async fn a_clear_boot_tells_of_any_root_that_cannot_be_read() {
-    // ZFS, say: libguestfs finds no system, and nothing that is encrypted.
+    // For example ZFS: libguestfs finds no system, and no encrypted device.
     let ended = inspect_and_fix(&debian(json!({"more": {"inspect-os": []}})), Engine::Native).await;
     assert_eq!(ended.failure(), "no operating system found on the disks");
     let facts = ended.operated.facts.as_ref().expect("facts");
@@ -268,7 +268,7 @@ async fn a_clear_boot_tells_of_any_root_that_cannot_be_read() {
     assert!(ended.buses().contains(&GuestBus::Sata), "{:?}", ended.buses());
 }
 
-/// A disk whose root and `/boot` are encrypted: its EFI system partition alone can be read.
+/// A disk whose root and `/boot` are encrypted: only its EFI system partition can be read.
 fn encrypted() -> Played {
     let mut said = json!({"answers": answers("linux", "debian", "apt")});
     for (name, answer) in [
@@ -294,7 +294,7 @@ async fn a_guest_with_a_clear_esp_alone_is_told_and_starts_by_any_firmware() {
     let hint = ended.operated.failure.as_ref().and_then(Error::hint).expect("a hint");
     assert!(hint.contains("--key /dev/sda2:file:PATH"), "{hint}");
     assert!(ended.warned("guest-network-not-kept").is_empty(), "the VM has no card");
-    // Nothing is known of its drivers: the plan goes by the source.
+    // The guest's drivers are unknown: the plan follows the source.
     assert!(ended.operated.facts.is_none(), "{:?}", ended.operated.facts);
     let loader = played.written("EFI/BOOT/BOOTX64.EFI");
     assert_eq!(loader.as_deref(), Some(&b"MZ"[..]), "{:?}", ended.operated.changes);

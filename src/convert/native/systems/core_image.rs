@@ -1,5 +1,5 @@
-//! Where the GRUB in the boot sector of a disk leads to: its core image, which the boot sector
-//! loads, names the file system with the rest of it (GRUB 2.12, `grub-core/boot/i386/pc` and
+//! Follows the GRUB in the boot sector of a disk. The boot sector loads the core image, which names
+//! the file system with GRUB's other files (GRUB 2.12, `grub-core/boot/i386/pc` and
 //! `include/grub/offsets.h`).
 //!
 //! ```text
@@ -15,33 +15,33 @@ use crate::convert::native::guestfs::Guestfs;
 
 /// Bytes of a sector.
 const SECTOR: usize = 512;
-/// Where the boot sector tells the first sector of the core image.
+/// Offset in the boot sector of the number of the core image's first sector.
 const KERNEL_SECTOR: usize = 0x5c;
-/// Where the boot sector tells the disk of it, and the value for the disk that it is on itself.
+/// Offset in the boot sector of the core image's disk, and the value that means the boot sector's
+/// own disk.
 const BOOT_DRIVE: (usize, u8) = (0x64, 0xff);
-/// Bytes of an entry of the list of sectors: first sector, number of them, segment.
+/// Bytes of an entry of the list of sectors: first sector, number of sectors, segment.
 const ENTRY: usize = 12;
-/// Most sectors of a core image: there is room for less below 1 MiB.
+/// Most sectors of a core image: the space below 1 MiB is smaller.
 const MOST_SECTORS: u64 = 2048;
-/// Most bytes that it may be unpacked.
+/// Most bytes of an unpacked core image.
 const LARGEST: usize = 4 << 20;
-/// Where the decompressor tells the length of what is packed, and of what that becomes.
+/// Offsets in the decompressor of the packed length and of the unpacked length.
 const SIZES: (usize, usize) = (8, 12);
 /// Longest decompressor, in bytes (`GRUB_DECOMPRESSOR_I386_PC_MAX_DECOMPRESSOR_SIZE`).
 const LONGEST_DECOMPRESSOR: usize = 0x9000 - 0x8200;
 /// Dictionary of the compression, in bytes (`util/mkimage.c`).
 const DICTIONARY: u32 = 1 << 16;
 
-/// The file system that GRUB goes on from.
+/// The file system from which GRUB continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LeadsTo {
-    /// By its UUID.
     Uuid(String),
-    /// By the number of its partition on the disk.
+    /// By the number of its partition on the boot sector's disk.
     Partition(u32),
 }
 
-/// Where the GRUB of a disk leads to; nothing where there is none, or it cannot be told.
+/// Where the GRUB of a disk continues; none where the disk has no GRUB, or its target is unknown.
 pub(super) async fn of_disk(guestfs: &mut Guestfs, disk: &str) -> Result<Option<LeadsTo>, Error> {
     let size = SECTOR as u64;
     let Some(first) = guestfs.part(disk, 0, size).await?.as_deref().and_then(first_sector) else {
@@ -60,7 +60,7 @@ pub(super) async fn of_disk(guestfs: &mut Guestfs, disk: &str) -> Result<Option<
     Ok(told(&core))
 }
 
-/// The first sector of the core image, by the boot sector.
+/// The first sector of the core image, read from the boot sector.
 fn first_sector(boot: &[u8]) -> Option<u64> {
     let is_grub = boot.len() >= SECTOR && boot.windows(4).any(|word| word == b"GRUB");
     let (drive, own) = BOOT_DRIVE;
@@ -68,8 +68,8 @@ fn first_sector(boot: &[u8]) -> Option<u64> {
     (is_grub && boot[drive] == own && sector > 0).then_some(sector)
 }
 
-/// The sectors behind the first one, from the end of the list to its front; nothing where they are
-/// more than there can be.
+/// The sectors after the first one. The list is read from its end to its front; empty where it
+/// exceeds the limit.
 fn blocks(first: &[u8]) -> Vec<(u64, u64)> {
     let entry = |at: usize| {
         let start = u64::from_le_bytes(first.get(at..at + 8)?.try_into().ok()?);
@@ -82,8 +82,8 @@ fn blocks(first: &[u8]) -> Vec<(u64, u64)> {
     if sum > MOST_SECTORS { Vec::new() } else { blocks }
 }
 
-/// What a core image tells, unpacked: kernel, modules, configuration and prefix. Where the
-/// decompressor ends depends on how it was compiled, so each place is tried where the packed bytes
+/// The target in a core image, unpacked: kernel, modules, configuration and prefix. The
+/// decompressor's end depends on how it was compiled, so each offset is tried at which packed data
 /// may begin: with a zero.
 fn told(core: &[u8]) -> Option<LeadsTo> {
     let number = |at: usize| {
@@ -114,7 +114,8 @@ fn inflated(packed: &[u8], size: usize) -> Option<Vec<u8>> {
     (stream.total_out() == size as u64).then_some(bytes)
 }
 
-/// What the configuration in a core image searches for, else the partition in its prefix.
+/// The file system that the configuration in a core image searches for, or else the partition in
+/// its prefix.
 fn leads_to(core: &[u8]) -> Option<LeadsTo> {
     let after = |word: &[u8]| {
         let at = core.windows(word.len()).rposition(|found| found == word)?;
@@ -139,7 +140,7 @@ mod tests {
 
     const UUID: &str = "5eed0000-0000-4000-8000-00000000b105";
 
-    /// A core image as `grub-mkimage` makes it of these modules.
+    /// A core image as `grub-mkimage` builds it from these modules.
     fn core_image(modules: &[u8]) -> Vec<u8> {
         let mut options = LzmaOptions::new_preset(6).expect("known");
         options.dict_size(DICTIONARY);

@@ -6,14 +6,14 @@ use crate::convert::Error;
 use crate::convert::native::devices::{GuestDevices, disk_letter};
 use crate::convert::native::guestfs::Guestfs;
 
-/// How libguestfs begins the name of a subvolume of btrfs.
+/// libguestfs' prefix for the name of a btrfs subvolume.
 pub(in crate::convert::native) const SUBVOLUME: &str = "btrfsvol:";
 /// Types of an encrypted device (blkid(8)).
 const LUKS: [&str; 2] = ["crypto_LUKS", "BitLocker"];
 pub(super) const LISTING: &str = "listing the guest's block devices";
 
-/// The devices that nobody has opened: LUKS and BitLocker. `list-filesystems` passes over some of
-/// them (libguestfs 1.48), so every block device is asked.
+/// The encrypted devices that are not open: LUKS and BitLocker. `list-filesystems` skips some of
+/// them (libguestfs 1.48), so every block device is probed.
 pub(in crate::convert::native) async fn encrypted(
     guestfs: &mut Guestfs,
 ) -> Result<Vec<String>, Error> {
@@ -41,8 +41,7 @@ pub(in crate::convert::native) async fn block_devices(
     Ok(devices)
 }
 
-/// The device of what is inside an opened one, by the UUID of that: the name that Red Hat's guests
-/// give it.
+/// The name of an opened device, made from the UUID of the encrypted one, as in Red Hat's guests.
 pub(in crate::convert::native) fn opened_as(uuid: &str) -> String {
     format!("/dev/mapper/luks-{uuid}")
 }
@@ -60,15 +59,15 @@ pub(in crate::convert::native) fn split(root: &str) -> (&str, &str) {
     at.map_or((rest, ""), |at| (&rest[..at], &rest[at + 1..]))
 }
 
-/// The logical volumes that are snapshots, each with the one that it was made of (lvs(8)).
+/// The logical volumes that are snapshots, each with its origin (lvs(8)).
 pub(super) async fn origins(guestfs: &mut Guestfs) -> Result<BTreeMap<String, String>, Error> {
-    // libguestfs has no call for it.
+    // libguestfs has no call for origins.
     let command = "lvm lvs --noheadings --separator / --options vg_name,lv_name,origin";
     let told = guestfs.attempt("searching for snapshots", &["debug", "sh", command]).await?;
     Ok(told.unwrap_or_default().iter().filter_map(|line| origin(line)).collect())
 }
 
-/// A volume and its origin by their names of libguestfs', of a line `GROUP/VOLUME/ORIGIN`.
+/// A volume and its origin by their libguestfs names, from a line `GROUP/VOLUME/ORIGIN`.
 fn origin(line: &str) -> Option<(String, String)> {
     let mut fields = line.trim().split('/');
     let (group, volume, origin) = (fields.next()?, fields.next()?, fields.next()?);
@@ -76,7 +75,7 @@ fn origin(line: &str) -> Option<(String, String)> {
     (!origin.is_empty()).then(|| (device(volume), device(origin)))
 }
 
-/// The numbers of the disks below a device: LVM, RAID and encryption have more layers than one.
+/// The numbers of the disks below a device, through all layers of LVM, RAID and encryption.
 pub(in crate::convert::native) async fn disks_of(
     guestfs: &mut Guestfs,
     device: &str,
@@ -90,7 +89,7 @@ pub(in crate::convert::native) async fn disks_of(
     if !device.chars().all(plain) {
         return Ok(Vec::new());
     }
-    // libguestfs has no call for it; lsblk(8) of its appliance knows all layers.
+    // libguestfs has no call for that; lsblk(8) of its appliance resolves all layers.
     let doing = "finding the disks of a volume";
     let command = format!("lsblk --inverse --list --noheadings --output NAME {device}");
     let told = guestfs.attempt(doing, &["debug", "sh", &command]).await?.unwrap_or_default();
@@ -100,8 +99,8 @@ pub(in crate::convert::native) async fn disks_of(
     Ok(told.iter().filter_map(|line| number(line.trim())).copied().collect())
 }
 
-/// The device of a root, by libguestfs' name of it. Of a subvolume libguestfs 1.48 tells the
-/// appliance's own name, which may be another: the file system is the one with the same UUID.
+/// The device of a root, by libguestfs' name. For a subvolume, libguestfs 1.48 returns the
+/// appliance's own name, which may differ: the file system is then found by its UUID.
 pub(in crate::convert::native) async fn device_of(
     guestfs: &mut Guestfs,
     root: &str,
@@ -118,8 +117,8 @@ pub(in crate::convert::native) async fn device_of(
     Ok(found.map_or(own, String::as_str).to_owned())
 }
 
-/// The numbers of the disks by the appliance's own names, which follow the order in which its
-/// kernel found them: libguestfs attaches disk N as target N of its SCSI bus.
+/// The numbers of the disks by the appliance's own names, whose order depends on its kernel:
+/// libguestfs attaches disk N as target N of its SCSI bus.
 fn numbers(by_path: &[String]) -> BTreeMap<String, usize> {
     let number = |line: &String| {
         let (path, name) = line.rsplit_once(" -> ")?;

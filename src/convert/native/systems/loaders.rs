@@ -1,5 +1,5 @@
-//! Which of several systems on the boot disk is started: the boot loader's first entry names a
-//! root.
+//! Finds the system that is started, of several on the boot disk: the boot loader's first entry
+//! names its root.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -10,27 +10,26 @@ use crate::convert::native::guestfs::Guestfs;
 use super::layers::LISTING;
 
 const FSTAB: &str = "/etc/fstab";
-/// Where an EFI system partition or a `/boot` is looked into.
+/// Mount point for an EFI system partition or a `/boot` while it is read.
 const BOOT: &str = "/boot";
 const DOING: &str = "searching for the boot loader";
-/// File systems that a boot loader's files lie on.
+/// Types of file systems that can contain a boot loader's files.
 const READABLE: [&str; 6] = ["ext2", "ext3", "ext4", "xfs", "btrfs", "vfat"];
 /// Folder of the Boot Loader Specification.
 const ENTRIES: &str = "/loader/entries/";
 
-/// A file system with the files of a boot loader on it, or with none.
+/// A file system that may contain the files of a boot loader.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Site {
-    /// The device.
     pub(super) device: String,
-    /// The root that lies on it; none for a `/boot` of its own.
+    /// The root on this file system; none for a separate `/boot`.
     root: Option<String>,
     /// Path and text of each file.
     texts: Vec<(String, String)>,
 }
 
 impl Site {
-    /// What a root holds; nothing where it cannot be mounted.
+    /// Reads a root; yields no files where the root cannot be mounted.
     pub(super) async fn of_root(
         guestfs: &mut Guestfs,
         root: &str,
@@ -47,7 +46,7 @@ impl Site {
         Ok(Some(Self { device: device.to_owned(), root: Some(root.to_owned()), texts }))
     }
 
-    /// What a file system holds that is no root: an EFI system partition or a `/boot` of its own.
+    /// Reads a file system that is no root: an EFI system partition or a separate `/boot`.
     pub(super) async fn of_boot(guestfs: &mut Guestfs, device: &str) -> Result<Self, Error> {
         let mut site = Self { device: device.to_owned(), ..Self::default() };
         guestfs.run(DOING, &["mkmountpoint", BOOT]).await?;
@@ -59,13 +58,13 @@ impl Site {
         Ok(site)
     }
 
-    /// The boot loader in a boot sector, which goes on from the file system of that UUID.
+    /// A boot loader in a boot sector, which continues from the file system of that UUID.
     pub(super) fn of_boot_sector(uuid: &str) -> Self {
         let text = format!("search.fs_uuid {uuid} root");
         Self { texts: vec![("boot sector".to_owned(), text)], ..Self::default() }
     }
 
-    /// Whether its boot loader only names another file system, where the rest of it is.
+    /// Whether the boot loader only names another file system, with the loader's other files.
     pub(super) fn leads_on(&self) -> bool {
         let has_loader = self.texts.iter().any(|(path, _)| path != FSTAB);
         has_loader && self.commands().is_empty()
@@ -76,7 +75,7 @@ impl Site {
         found.map(|(_, text)| text.as_str()).unwrap_or_default()
     }
 
-    /// The command lines of the kernels, those that start first in front.
+    /// The command lines of the kernels, in the order in which they are started.
     pub(super) fn commands(&self) -> Vec<String> {
         let lines = |texts: &[&(String, String)]| -> Vec<String> {
             let lines = texts.iter().flat_map(|(_, text)| text.lines().map(str::trim));
@@ -92,7 +91,7 @@ impl Site {
         let entries = lines(&entries).into_iter().filter(|line| line.starts_with("options"));
         let entries =
             entries.map(|line| line.replace("$kernelopts", options.unwrap_or("$kernelopts")));
-        // `set root=…` of GRUB's is the file system of the loader.
+        // `set root=…` of GRUB means the file system of the loader.
         let is_command = |line: &String| {
             !line.starts_with(['#', ';']) && line.split_whitespace().next() != Some("set")
         };
@@ -105,12 +104,12 @@ impl Site {
     }
 }
 
-/// The texts of the boot loaders on what is mounted.
+/// The texts of the boot loaders on the mounted file systems.
 async fn texts(guestfs: &mut Guestfs) -> Result<Vec<(String, String)>, Error> {
     configurations::texts(guestfs, CONFIGURATIONS.iter().chain(&ENVIRONMENT)).await
 }
 
-/// The file systems that are no root and may hold a boot loader's files.
+/// The file systems that are no root and may contain a boot loader's files.
 pub(super) async fn candidates(
     guestfs: &mut Guestfs,
     roots: &[&str],
@@ -123,8 +122,8 @@ pub(super) async fn candidates(
     Ok(pairs.filter(is_candidate).map(|(device, _)| device.to_owned()).collect())
 }
 
-/// The roots that the boot loaders' first entries name: of a boot loader that another one leads to,
-/// or else of all.
+/// The roots that the boot loaders' first entries name: those of a boot loader that another one
+/// leads to, or else of all boot loaders.
 pub(super) fn started(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<String> {
     let votes = |sites: &[&Site]| {
         let mut found: Vec<String> = Vec::new();
@@ -162,7 +161,7 @@ pub(super) fn started(sites: &[Site], roots: &[Root], devices: &GuestDevices) ->
     if naming_all.len() == 1 { naming_all } else { first }
 }
 
-/// A root, and the device that it lies on.
+/// A root with its device.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
     pub(super) name: String,
@@ -182,7 +181,7 @@ fn naming_all(sites: &[Site], roots: &[Root], devices: &GuestDevices) -> Vec<Str
     roots.iter().filter(names_all).map(|root| root.name.clone()).collect()
 }
 
-/// The roots whose fstab has another one of them for `/`: copies of it.
+/// Removes the roots whose fstab mounts another of the roots at `/`: they are copies of that root.
 pub(super) fn without_copies(
     sites: &[Site],
     roots: &[Root],
@@ -282,7 +281,7 @@ mod tests {
         sites.push(site("/dev/sda1", false, &[("/boot/EFI/debian/grub.cfg", short)]));
         assert!(sites[2].leads_on() && !sites[0].leads_on());
         assert_eq!(started(&sites, &roots, &disk()), ["/dev/sda3"]);
-        // With a BIOS the boot sector leads there.
+        // With a BIOS the boot sector leads to the same place.
         for (uuid, root) in [("own", "/dev/sda2"), ("old", "/dev/sda3")] {
             sites[2] = Site::of_boot_sector(uuid);
             assert!(sites[2].leads_on());

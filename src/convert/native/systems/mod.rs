@@ -1,7 +1,8 @@
-//! Which of the systems on a VM's disks is the one that the VM boots.
+//! Chooses the system that the VM boots, among the systems on its disks.
 //!
-//! Several disks may each hold a system (an old disk kept as data), and one btrfs shows a root for
-//! every snapshot of it. The VM boots the system that its boot disk leads to; `--root` overrules.
+//! Several disks may each contain a system (an old disk kept as data), and one btrfs shows a root
+//! for every snapshot of it. The VM boots the system that its boot disk leads to; `--root`
+//! overrides that choice.
 
 mod core_image;
 mod layers;
@@ -25,7 +26,7 @@ pub(super) use self::layers::{
 
 const DOING: &str = "searching for an operating system";
 
-/// What decides between several systems.
+/// The criteria for the choice between several systems.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SystemChoice<'a> {
     /// The VM, which may name its boot disk.
@@ -49,7 +50,7 @@ pub(super) async fn roots(guestfs: &mut Guestfs) -> Result<Vec<String>, Error> {
 /// The root of the system to fix.
 ///
 /// # Errors
-/// [`Error::Systems`] when there are several and nothing tells which one is meant.
+/// [`Error::Systems`] when there are several and nothing shows which one is meant.
 pub(super) async fn choose(
     guestfs: &mut Guestfs,
     roots: Vec<String>,
@@ -76,29 +77,29 @@ pub(super) async fn choose(
     }
 }
 
-/// The root that the user means. libguestfs' own names, which the list of an error has, come before
-/// those of the guest.
+/// The root that the user means. libguestfs' own names, which the error message lists, take
+/// precedence over the guest's.
 fn named<'a>(roots: &'a [String], wanted: &str, devices: &GuestDevices) -> Option<&'a String> {
     let meant = devices.all(wanted);
     let is_meant = |root: &&String| meant.iter().any(|device| device == split(root).0);
     roots.iter().find(|root| is_named(root, wanted)).or_else(|| roots.iter().find(is_meant))
 }
 
-/// Whether the user means this root: `/dev/vda1` is the guest's own word for `/dev/sda1`.
+/// Whether the user means this root: `/dev/vda1` is the guest's own name for `/dev/sda1`.
 fn is_named(root: &str, wanted: &str) -> bool {
     let (device, _) = split(root);
     let wanted = in_appliance(wanted);
     root == wanted || device == wanted
 }
 
-/// libguestfs' name of a disk or partition that the guest's kernel calls by its driver.
+/// libguestfs' name of a disk or partition, from the guest's kernel name.
 pub(super) fn in_appliance(name: &str) -> String {
     let own = ["/dev/vd", "/dev/hd", "/dev/xvd"];
     let as_sd = own.iter().find_map(|prefix| name.strip_prefix(prefix));
     as_sd.map_or_else(|| name.to_owned(), |rest| format!("/dev/sd{rest}"))
 }
 
-/// Why no system was found: an encrypted disk and an empty one are two different things.
+/// The error for a missing system; it distinguishes an encrypted disk from an empty one.
 async fn none(guestfs: &mut Guestfs) -> Result<Error, Error> {
     let encrypted = encrypted(guestfs).await?;
     Ok(Error::NoSystem { encrypted })
@@ -118,7 +119,7 @@ async fn several(
     Ok(Error::Systems { systems, wanted: wanted.map(str::to_owned) })
 }
 
-/// What lies on file systems that are no roots: EFI system partitions and `/boot` of its own.
+/// Reads the file systems that are no roots: EFI system partitions and separate `/boot`s.
 async fn boots(
     guestfs: &mut Guestfs,
     roots: &[String],
@@ -158,7 +159,7 @@ async fn without_snapshots(
     Ok(kept)
 }
 
-/// Roots by their device, in the order of their first root.
+/// Groups roots by their device, in the order of their first root.
 async fn by_device(
     guestfs: &mut Guestfs,
     roots: Vec<String>,
@@ -175,8 +176,8 @@ async fn by_device(
     Ok(groups)
 }
 
-/// The systems that the boot disk leads to: their root lies there, or else their `/boot` or EFI
-/// system partition. Of several on that disk it is the one that the boot loader starts first.
+/// The systems that the boot disk leads to: their root is there, or else their `/boot` or EFI
+/// system partition. Of several on that disk, the one that the boot loader starts first.
 async fn booted(
     guestfs: &mut Guestfs,
     roots: &[String],
@@ -217,7 +218,7 @@ async fn booted(
     started(guestfs, sites, roots, devices).await
 }
 
-/// What the GRUB in the boot sector of a disk leads to.
+/// The file system that the GRUB in the boot sector of a disk leads to.
 async fn of_boot_sector(
     guestfs: &mut Guestfs,
     boot: usize,
@@ -261,8 +262,9 @@ async fn started(
     Ok(if first.len() == 1 { first } else { own })
 }
 
-/// Those whose fstab has the boot loader's files on the disk. An fstab that names disks by their
-/// order means the disks of the machine that it was written on, so this is asked second.
+/// The systems whose fstab places the boot loader's files on the disk. An fstab that names disks by
+/// their order refers to the disks of the machine on which it was written, so this criterion comes
+/// second.
 async fn with_loader_on(
     guestfs: &mut Guestfs,
     roots: &[String],

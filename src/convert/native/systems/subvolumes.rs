@@ -1,7 +1,7 @@
-//! The root of a btrfs among its snapshots.
+//! Finds the root of a btrfs among its snapshots.
 //!
 //! libguestfs 1.48 lists each subvolume as `btrfsvol:DEVICE/PATH`, but the default one by the
-//! device alone (`daemon/listfs.ml`), since that is what a mount without options shows.
+//! device alone (`daemon/listfs.ml`), which a mount without options shows.
 
 use crate::convert::Error;
 use crate::convert::native::devices::GuestDevices;
@@ -11,14 +11,14 @@ use crate::convert::native::guestfs::Guestfs;
 use super::loaders::Site;
 use super::split;
 
-/// How many subvolumes are asked for their fstab where none is the default one.
+/// How many subvolumes are searched for their fstab where no root is the default subvolume.
 const ASKED: usize = 8;
-/// The number of the topmost subvolume (btrfs(5)).
+/// The id of the topmost subvolume (btrfs(5)).
 const TOP: &str = "5";
 
 /// Roots that are subvolumes of one btrfs.
 pub(super) struct Group<'a> {
-    /// The file system's device.
+    /// Device of the file system.
     pub(super) device: &'a str,
     pub(super) roots: &'a [String],
 }
@@ -33,13 +33,13 @@ enum SubvolumeName {
 /// The subvolumes of a file system.
 #[derive(Debug, Default)]
 struct Subvolumes {
-    /// Number and path of each but the topmost.
+    /// Id and path of each subvolume except the topmost.
     paths: Vec<(String, String)>,
-    /// The path of the default one; empty for the topmost.
+    /// The path of the default subvolume; empty for the topmost.
     default: String,
 }
 
-/// The root that is booted: the subvolume that the boot loader or fstab names, else the default
+/// The root that is booted: the subvolume that the boot loader or fstab names, or else the default
 /// one.
 pub(super) async fn booted(
     guestfs: &mut Guestfs,
@@ -89,7 +89,7 @@ async fn subvolumes(guestfs: &mut Guestfs, device: &str) -> Result<Subvolumes, E
 }
 
 impl Subvolumes {
-    /// Reads guestfish's list of structures.
+    /// Parses guestfish's list of structures.
     fn read(list: &[String], default: &str) -> Self {
         let field = |line: &str, name: &str| {
             line.trim().strip_prefix(name).map(|value| value.trim().to_owned())
@@ -128,7 +128,7 @@ impl Subvolumes {
         roots.iter().find(|root| !path.is_empty() && split(root).1 == path).cloned()
     }
 
-    /// The root that libguestfs calls by its device alone; else one with the default path.
+    /// The root that libguestfs names by its device alone; else the root with the default path.
     fn default_root<'a>(&self, roots: &'a [String]) -> Option<&'a String> {
         let by_path = || roots.iter().find(|root| split(root).1 == self.default);
         roots.iter().find(|root| split(root).1.is_empty()).or_else(by_path)

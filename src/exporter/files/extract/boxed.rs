@@ -1,5 +1,4 @@
-//! A VMDK of several files in an archive: they are taken out of the archive first, and then put
-//! together.
+//! A VMDK of several files in an archive: its members are extracted, and then joined.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -18,12 +17,11 @@ use crate::exporter::{Error, FinishedDisk, uuids};
 use crate::model::DiskFormat;
 use crate::state::WORK_PREFIX;
 
-/// How much longer than its extent of the disk a part may be, for its tables.
+/// Maximum bytes by which a part may exceed its extent of the disk, for its tables.
 const MOST_TABLES: u64 = 64 << 20;
 
 impl Extraction<'_> {
-    /// Takes the members out of the archive, the descriptor first among them, and puts them
-    /// together.
+    /// Extracts the members from the archive, the descriptor first, and joins them.
     pub(super) fn join_packed(
         &self,
         wanted: &WantedDisk,
@@ -36,7 +34,7 @@ impl Extraction<'_> {
         let path = folder.path().join(base(descriptor));
         let place = || store.path().join(descriptor);
         let of_archive = |error| match error {
-            // What is wrong with a file of the folder is wrong with the archive.
+            // Errors of the temporary directory are reported as errors of the archive.
             Error::Unusable { reason, .. } => Error::Unusable { path: place(), reason },
             Error::File { action, source, .. } => Error::File { action, path: place(), source },
             error => error,
@@ -50,7 +48,7 @@ impl Extraction<'_> {
         }
     }
 
-    /// The members as files of a folder of their own in the output directory.
+    /// Extracts the members into a temporary directory in the output directory.
     fn unpacked(
         &self,
         store: &Store,
@@ -69,7 +67,7 @@ impl Extraction<'_> {
         let is_wanted = |name: &str, _| members.iter().any(|member| member == name);
         store.each_until(&Going::from(self.cancel), &is_wanted, &mut |member| {
             let path = folder.path().join(base(&member.name));
-            // Two members of one name in different folders are no parts of one disk.
+            // Members of the same name in different directories are not parts of one disk.
             let mut file = File::create_new(&path).map_err(failed)?;
             let mut bytes = 0;
             let mut content = member.content.take(most + 1);
@@ -117,7 +115,7 @@ mod tests {
     use crate::model::DiskId;
     use crate::progress::Progress;
 
-    /// An archive whose first member nobody wants.
+    /// An archive whose first member is not needed.
     fn archive(path: &Path) {
         let mut header = tar::Header::new_gnu();
         header.set_path("junk").expect("fits");

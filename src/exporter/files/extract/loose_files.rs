@@ -1,4 +1,4 @@
-//! Disks whose files lie beside the descriptor as they are.
+//! Disks whose files are beside the descriptor, unpacked.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ use crate::image::{self, CLUSTER, Split};
 use crate::progress::Unit;
 
 impl Extraction<'_> {
-    /// An image that stays where it is: its sum says what it was.
+    /// Computes the checksum of an image that is used in place.
     pub(super) fn sum(
         &self,
         slot: &mut ExtractionSlot<'_>,
@@ -50,7 +50,7 @@ impl Extraction<'_> {
         Ok(FinishedDisk { content, ..whole(slot.wanted, stored, digests.recorded()) })
     }
 
-    /// Reads a file that stays where it is, and compares it with what its package says.
+    /// Reads a file that is used in place, and compares it with the checksums in its package.
     fn compare(
         &self,
         path: &Path,
@@ -67,13 +67,13 @@ impl Extraction<'_> {
         Ok(digests)
     }
 
-    /// What a file is called in its package.
+    /// Name of a file in its package.
     pub(super) fn name(&self, path: &Path) -> String {
         let folder = self.described.store.as_ref().map_or(Path::new(""), Store::path);
         path.strip_prefix(folder).unwrap_or(path).to_string_lossy().into_owned()
     }
 
-    /// A VMDK of several files, put together.
+    /// Joins a VMDK of several files.
     pub(super) fn join(
         &self,
         wanted: &WantedDisk,

@@ -1,4 +1,4 @@
-//! The disks of a VM that was found in files, as files of the export.
+//! Extracts the disks of a VM from files into files of the export.
 
 mod boxed;
 mod loose_files;
@@ -32,65 +32,65 @@ use crate::progress::{Progress, Unit};
 
 use packed::Packed;
 
-/// The taking of all disks.
+/// Extraction of all disks of one VM.
 pub(super) struct Extraction<'a> {
     pub(super) described: &'a DescribedVm,
-    /// An absolute path.
+    /// Absolute path of the output directory.
     pub(super) directory: &'a Path,
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
     pub(super) limit: &'a BandwidthLimit,
-    /// What disks become while they are read, if they can.
+    /// Conversion of the disks while they are read, where the disk allows it.
     pub(super) rewrite: Option<Rewrite>,
-    /// Disks that a killed run left whole.
+    /// Disks that an interrupted run has finished.
     pub(super) whole: &'a [FinishedDisk],
-    /// Where it is told that a disk is whole.
+    /// Receiver of every disk that is finished.
     pub(super) tell: &'a UnboundedSender<FinishedDisk>,
 }
 
-/// A disk, or what lies in a drive, on its way.
+/// State of a disk, or of a CD-ROM image, during its extraction.
 struct ExtractionSlot<'a> {
     wanted: &'a WantedDisk,
     part: Option<PartFile>,
     packed: Option<Packed>,
-    /// Bytes that were read of it at the source; nothing when a killed run did that.
+    /// Bytes read at the source; `None` when an interrupted run has read the disk.
     stored: Option<u64>,
     done: Option<FinishedDisk>,
 }
 
 impl ExtractionSlot<'_> {
-    /// Whether it became another image while it was read.
+    /// Whether the disk was converted while it was read.
     fn is_rewritten(&self) -> bool {
         self.done.as_ref().is_some_and(|done| done.received.is_some())
     }
 
-    /// The format of what was exported.
+    /// Format of the exported file.
     fn format(&self) -> DiskFormat {
         self.wanted.exported_format(self.is_rewritten())
     }
 }
 
-/// The UEFI variables, where they were in the store, the sums that are known, and what was missed.
+/// The UEFI variables if the store contains them, the checksums known so far, and warnings about
+/// missing members.
 type Filled = (Option<Vec<u8>>, Expected, Vec<Warning>);
 
-/// What was taken.
 pub(super) struct Extracted {
     pub(super) disks: Vec<ExportedDisk>,
-    /// What lies in the drives.
+    /// Images of the CD-ROM drives.
     pub(super) media: Vec<ExportedMedium>,
-    /// VMware's UUIDs of disks that were VMDKs when they were read and no longer are.
+    /// VMware's UUIDs of disks that were VMDKs and were converted while they were read.
     pub(super) uuids: Vec<(DiskId, String)>,
-    /// The UEFI variables, where they were in the store.
+    /// The UEFI variables, if the store contains them.
     pub(super) nvram: Option<Vec<u8>>,
-    /// What is odd about the package.
+    /// Warnings about the package.
     pub(super) warnings: Vec<Warning>,
 }
 
 impl Extraction<'_> {
-    /// Takes all disks, or none; and what the store has of UEFI variables. Blocks.
+    /// Extracts all disks, or none, and the UEFI variables in the store. Blocks.
     ///
     /// # Errors
-    /// [`Error`]; no file of this run stays then.
+    /// [`Error`]; all files of this run are removed then.
     pub(super) fn take(&self) -> Result<Extracted, Error> {
         let mut slots = Vec::new();
         let end = caught_here(|| {
@@ -138,7 +138,7 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// What a killed run left whole of a disk, if it is still that.
+    /// Reuses a disk that an interrupted run has finished, if its file still matches.
     fn adopt(&self, wanted: &WantedDisk) -> Result<Option<(PartFile, FinishedDisk)>, Error> {
         let same = |whole: &&FinishedDisk| {
             whole.id == wanted.id && whole.capacity == ByteSize(wanted.capacity)
@@ -157,15 +157,15 @@ impl Extraction<'_> {
         Ok(part.map(|part| (part, whole.clone())))
     }
 
-    /// Tells that a disk is whole; nobody listens where the export has ended.
+    /// Reports a finished disk. After the end of the export there is no receiver any more.
     fn note(&self, whole: FinishedDisk) {
         if let Err(error) = self.tell.send(whole) {
             tracing::debug!(%error, "a disk is complete");
         }
     }
 
-    /// Reads all disks; returns the UEFI variables, the sums that are known by then, and what was
-    /// missed.
+    /// Reads all disks; returns the UEFI variables, the checksums known by then, and warnings about
+    /// missing members.
     fn fill(&self, slots: &mut Vec<ExtractionSlot<'_>>) -> Result<Filled, Error> {
         for slot in slots.iter_mut().filter(|slot| slot.done.is_none()) {
             if let (DiskBytes::PackedSplit { members }, Some(part)) =
@@ -192,7 +192,7 @@ impl Extraction<'_> {
         }
     }
 
-    /// What a package should say and does not, or says of its files and is not so.
+    /// Warnings about missing checksums and wrong sizes in the package.
     fn warnings(&self, slots: &[ExtractionSlot<'_>], sums: &Expected) -> Vec<Warning> {
         let mut warnings = Vec::new();
         for slot in slots {
@@ -260,7 +260,7 @@ impl Extraction<'_> {
         Ok((exported, media))
     }
 
-    /// A disk that nothing was ever written to.
+    /// Creates the image of an empty disk.
     fn empty(&self, wanted: &WantedDisk, part: &PartFile) -> Result<FinishedDisk, Error> {
         let failed = |error| self.failed(wanted, error);
         let file = part.restart().map_err(failed)?;
@@ -271,7 +271,8 @@ impl Extraction<'_> {
         self.written(wanted, writer.finish().map_err(failed)?, content.finish())
     }
 
-    /// Makes a file of ours last, and sums it; `content` is the hash of the disk in it.
+    /// Syncs a file written by this run, and computes its checksum; `content` is the hash of the
+    /// disk in the file.
     fn written(
         &self,
         wanted: &WantedDisk,
@@ -290,7 +291,7 @@ impl Extraction<'_> {
         Ok(FinishedDisk { content, ..done })
     }
 
-    /// Reads all of `from`, which lies at the source, no faster than it may be.
+    /// Reads `from`, a file of the source, to its end, within the bandwidth limit.
     fn read(
         &self,
         from: &mut dyn Read,
@@ -300,7 +301,7 @@ impl Extraction<'_> {
         self.copy(&mut Limited { from, limit: self.limit, cancel: self.cancel }, digests, each)
     }
 
-    /// Reads all of `from`, summed, unless the run is cancelled.
+    /// Reads `from` to its end and computes digests, unless the run is cancelled.
     fn copy(
         &self,
         from: &mut dyn Read,
@@ -315,7 +316,7 @@ impl Extraction<'_> {
         })
     }
 
-    /// Where a disk is at the source.
+    /// Path of a disk at the source.
     fn place(&self, wanted: &WantedDisk) -> PathBuf {
         match (&wanted.content, &self.described.store) {
             (DiskBytes::InPlace(path) | DiskBytes::Split(path), _) => path.clone(),
@@ -324,7 +325,7 @@ impl Extraction<'_> {
         }
     }
 
-    /// What went wrong while something at the source was read, or written from there.
+    /// Converts an error of reading a file of the source, or of writing its data.
     fn read_error(&self, path: &Path, error: io::Error) -> Error {
         let path = path.to_owned();
         if let Some(NotStreamable(reason)) = error.get_ref().and_then(|e| e.downcast_ref()) {
@@ -364,7 +365,7 @@ impl Extraction<'_> {
     }
 }
 
-/// A reader that is no faster than it may be.
+/// A reader within the bandwidth limit.
 struct Limited<'a> {
     from: &'a mut dyn Read,
     limit: &'a BandwidthLimit,
@@ -379,7 +380,7 @@ impl Read for Limited<'_> {
     }
 }
 
-/// A disk that is complete, in a file of so many bytes.
+/// A finished disk in a file of `bytes` bytes.
 fn whole(wanted: &WantedDisk, bytes: u64, sha256: Sha256Digest) -> FinishedDisk {
     FinishedDisk {
         id: wanted.id.clone(),
@@ -397,7 +398,7 @@ fn cut_off() -> io::Error {
     invalid("it is truncated")
 }
 
-/// What is wrong with the data that an error is about.
+/// The flaw in the data that caused an error.
 fn flaw(error: &io::Error) -> Flaw {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Flaw>());
     inner.cloned().unwrap_or_else(|| Flaw::Other(error.to_string()))

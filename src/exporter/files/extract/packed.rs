@@ -1,4 +1,4 @@
-//! A packed disk: where its bytes go, and what is known once all of them are there.
+//! State of a packed disk: its output file, and the results once all bytes are read.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -20,20 +20,20 @@ use crate::image::{self, vmdk};
 use crate::model::{ByteSize, ReceivedStream, Sha256Digest};
 use crate::progress::{Task, Unit};
 
-/// A packed disk on its way.
+/// A packed disk during its extraction.
 pub(super) struct Packed {
     out: UnpackedDisk,
-    /// How many of its chunks are there.
+    /// Number of chunks that were read.
     pub(super) chunks: usize,
     task: Task,
-    /// The sum of all its chunks as they lie there, where there are several.
+    /// Digest of all chunks as stored, if the disk has several.
     stream: Option<Sha256>,
-    /// Bytes of them.
+    /// Bytes of the chunks that were read.
     read: u64,
 }
 
 impl Packed {
-    /// Takes bytes of a member.
+    /// Accepts bytes of a member.
     pub(super) fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.read += bytes.len() as u64;
         self.task.at(self.read);
@@ -43,12 +43,12 @@ impl Packed {
         self.out.write_all(bytes)
     }
 
-    /// Bytes that were read of its members.
+    /// Bytes that were read from the disk's members.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 
-    /// Ends it; `last` are the sums of its last member.
+    /// Finishes the disk; `last` are the digests of its last member.
     fn finish(self, wanted: &WantedDisk, last: &Digests) -> io::Result<FinishedDisk> {
         let only_member = || last.recorded();
         let stream = self.stream.map(|sum| Sha256Digest(sum.finalize().into()));
@@ -63,7 +63,7 @@ impl Packed {
                     bytes: ByteSize(self.read),
                     sha256: stream.unwrap_or_else(only_member),
                 }),
-                // One that cannot be read is no reason to fail.
+                // An unreadable UUID must not fail the export.
                 uuid: image.front.and_then(|front| vmdk::uuid(&front).ok().flatten()),
                 content: image.content,
                 ..whole(wanted, image.bytes, image.sha256)
@@ -73,7 +73,7 @@ impl Packed {
 }
 
 impl Extraction<'_> {
-    /// Where the bytes of a disk go, if it is packed.
+    /// The output for the bytes of a packed disk; `None` for other disks.
     pub(super) fn packed(&self, slot: &ExtractionSlot<'_>) -> Result<Option<Packed>, Error> {
         let wanted = slot.wanted;
         let (DiskBytes::Packed { gzip, members }, Some(part)) = (&wanted.content, &slot.part)
@@ -99,14 +99,15 @@ impl Extraction<'_> {
         }))
     }
 
-    /// How long a packed disk may become.
+    /// Size limit of a packed disk.
     fn bound(&self, wanted: &WantedDisk, part: &PartFile) -> Bound {
         let is_open = matches!(self.described.store, Some(Store::Tar(_) | Store::Folder(_)));
         let inflated = wanted.is_compressed() || !is_open;
         Bound::new(part.path().to_owned(), wanted.format, wanted.capacity, inflated)
     }
 
-    /// All bytes of a packed disk were read, the last of them from the member at `path`.
+    /// Finishes a packed disk whose bytes were all read, the last of them from the member at
+    /// `path`.
     pub(super) fn end(
         &self,
         slot: &mut ExtractionSlot<'_>,
@@ -124,7 +125,7 @@ impl Extraction<'_> {
         self.hash(slot)
     }
 
-    /// Hashes the content of a disk whose format shows it only in a complete image.
+    /// Computes the content hash of a disk whose format needs a complete image for it.
     fn hash(&self, slot: &mut ExtractionSlot<'_>) -> Result<(), Error> {
         let (wanted, format) = (slot.wanted, slot.format());
         let (Some(part), Some(done)) = (&slot.part, &mut slot.done) else { return Ok(()) };
@@ -137,7 +138,8 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// The look at a foreign image before any tool opens it. What we wrote ourselves is none.
+    /// Inspects a foreign image before any tool opens it. An image that this run wrote is not
+    /// foreign.
     fn look(&self, slot: &ExtractionSlot<'_>, path: &Path) -> Result<(), Error> {
         let (Some(part), false) = (&slot.part, slot.is_rewritten()) else { return Ok(()) };
         let judged = image::inspect(part.path(), slot.wanted.format, &Going::from(self.cancel))

@@ -1,4 +1,4 @@
-//! What lies in an archive, or packed in a folder, in one pass.
+//! Extracts the members of an archive, or the packed files of a directory, in one pass.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::exporter::nvram::{self, LARGEST as LARGEST_NVRAM};
 use crate::exporter::transfer::PartFile;
 
 impl Extraction<'_> {
-    /// The member of the store that holds the UEFI variables.
+    /// The member of the store that contains the UEFI variables.
     pub(super) fn variables(&self) -> Option<&String> {
         match &self.described.nvram {
             Some(Nvram::Member(name)) => Some(name),
@@ -24,9 +24,9 @@ impl Extraction<'_> {
         }
     }
 
-    /// All packed disks and the UEFI variables, in one pass over their store, to its end: a name
-    /// that comes twice shows itself there. Without the variables and what lies in drives a VM
-    /// starts: what of them is not there is missed.
+    /// Extracts all packed disks and the UEFI variables in one pass over the entire store, which
+    /// also detects duplicate names. A VM can start without UEFI variables and CD-ROM images: if
+    /// these are missing, a warning is returned.
     pub(super) fn unpack(
         &self,
         store: &Store,
@@ -43,7 +43,8 @@ impl Extraction<'_> {
                 take_sums(store, member, &mut told)?;
             } else if let Some(&(disk, chunk)) = places.get(&name) {
                 let slot = &mut slots[disk];
-                // Of one that a killed run has taken it only counts that it is there, and once.
+                // A disk that an interrupted run has finished is only checked for presence and for
+                // duplicates.
                 let is_open = slot.stored.is_some();
                 let digests =
                     is_open.then(|| self.member(store, slot, chunk, member)).transpose()?;
@@ -85,14 +86,14 @@ impl Extraction<'_> {
         }
         self.leave_out(slots)?;
         let expected = self.check_later(store, &told, seen)?;
-        // Only now their sums are known to be right.
+        // Only now the checksums are verified.
         if matches!(self.described.sums, Expected::Later { .. }) {
             slots.iter().for_each(|slot| self.note_taken(store, slot));
         }
         Ok((nvram, expected, missed))
     }
 
-    /// Forgets what lies in drives and was not there.
+    /// Removes CD-ROM images that the store does not contain.
     fn leave_out(&self, slots: &mut Vec<ExtractionSlot<'_>>) -> Result<(), Error> {
         for slot in slots.iter().filter(|slot| slot.wanted.medium && slot.done.is_none()) {
             slot.part.iter().try_for_each(PartFile::discard)?;
@@ -101,8 +102,8 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Tells that a disk is whole, so that a later run need not take it again. What lies in a
-    /// folder may change without a trace in the folder itself.
+    /// Reports a finished disk, so that a later run can reuse it. Disks of a directory are not
+    /// reported: their files may change without a trace in the directory itself.
     fn note_taken(&self, store: &Store, slot: &ExtractionSlot<'_>) {
         let is_new = slot.stored.is_some() && !matches!(store, Store::Folder(_));
         if let Some(done) = slot.done.as_ref().filter(|_| is_new) {
@@ -110,7 +111,7 @@ impl Extraction<'_> {
         }
     }
 
-    /// The sums of a small file, which are those of its package.
+    /// The digests of a small file, compared with the checksums in the package.
     fn small(&self, store: &Store, name: &str, content: &[u8]) -> Result<Digests, Error> {
         let DescribedVm { sums, prefix, .. } = self.described;
         let mut digests = sums.digests(prefix, name);
@@ -119,7 +120,7 @@ impl Extraction<'_> {
         Ok(digests)
     }
 
-    /// Compares what came before its sums with them; returns what is known now.
+    /// Verifies the members that came before their checksums; returns the checksums known now.
     fn check_later(
         &self,
         store: &Store,
@@ -139,7 +140,7 @@ impl Extraction<'_> {
         Ok(expected)
     }
 
-    /// One member of a packed disk.
+    /// Reads one member of a packed disk, and verifies its checksum.
     fn member(
         &self,
         store: &Store,
@@ -169,8 +170,8 @@ impl Extraction<'_> {
     }
 }
 
-/// Which disk, and which chunk of it, each member is. One file as two disks would be the same bytes
-/// twice, which nobody writes.
+/// Maps each member to its disk and its chunk of the disk. A file that belongs to two disks is
+/// rejected, since no writer produces that.
 fn places(
     store: &Store,
     slots: &[ExtractionSlot<'_>],

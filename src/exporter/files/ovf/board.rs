@@ -1,14 +1,14 @@
-//! What an OVF tells of the identity of its VM and of its lesser devices.
+//! The identity of an OVF's VM, and its minor devices.
 
 use super::schema::{HardwareSection, Item, setting};
 use crate::exporter::identity;
 use crate::model::{Board, NotKept, OsFamily, SoundCard};
 
-/// Most floppy drives that are told: a controller has two.
+/// Maximum number of floppy drives: a controller has two.
 const MOST_FLOPPIES: usize = 2;
 
-/// The facts of a hardware section. A package is a template by intent: only VMware's lines of the
-/// VMX, if it was asked to write them, tell who the VM was.
+/// The facts of a hardware section. By design, a package is a template: only VMware's VMX lines,
+/// which the exporter of the package has to request, identify the source VM.
 pub(super) fn board(hardware: &HardwareSection, family: OsFamily) -> Board {
     let line = |key| setting(&hardware.extra_config, key).unwrap_or_default();
     let version = hardware.system.virtual_system_type.as_deref().unwrap_or_default();

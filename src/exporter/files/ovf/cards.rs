@@ -3,7 +3,6 @@
 use super::schema::{Adapter, Item, Machine, Setting, setting};
 use crate::model::{NicModel, SourceNic};
 
-/// A card.
 pub(super) fn nic(item: &Item, index: usize) -> SourceNic {
     let subtype = item.subtype.first().map(String::as_str).unwrap_or_default();
     SourceNic {
@@ -18,7 +17,7 @@ pub(super) fn nic(item: &Item, index: usize) -> SourceNic {
     }
 }
 
-/// The model by any writer's word: a name, VirtualBox's chip, or oVirt's number
+/// The model by the writer's term: a name, VirtualBox's chip, or oVirt's number
 /// (`VmInterfaceType`).
 fn model(word: &str) -> NicModel {
     let word = word.trim().to_ascii_lowercase();
@@ -38,14 +37,14 @@ fn model(word: &str) -> NicModel {
     }
 }
 
-/// VMware's slot of a device.
+/// VMware's PCI slot of a device.
 pub(super) fn slot(item: &Item) -> Option<u32> {
     setting(&item.config, "slotInfo.pciSlotNumber")?.trim().parse().ok()
 }
 
-/// Fills in the slots that stand in VMware's lines of the VMX. These count cards that the VM has no
-/// more, too: each card has the next of the lines if there are as many of both, else the line that
-/// its own name stands for.
+/// Sets the slots from VMware's VMX lines. These lines may include cards that the VM no longer has.
+/// If there are as many lines as cards, each card gets the next line; otherwise the line of its own
+/// name.
 pub(super) fn slots(nics: &mut [SourceNic], items: &[&Item], lines: &[Setting]) {
     let mut told: Vec<(u32, &str)> = lines.iter().filter_map(line_of_slot).collect();
     told.sort_unstable();
@@ -60,14 +59,14 @@ pub(super) fn slots(nics: &mut [SourceNic], items: &[&Item], lines: &[Setting]) 
     }
 }
 
-/// The number of the card whose slot a line of the VMX tells, and the slot.
+/// The number of the card and its slot, from a VMX line that sets a slot.
 fn line_of_slot(line: &Setting) -> Option<(u32, &str)> {
     let key = line.key.trim().to_ascii_lowercase();
     let number = key.strip_prefix("ethernet")?.strip_suffix(".pcislotnumber")?;
     Some((number.parse().ok()?, line.value.as_str()))
 }
 
-/// The number that a card has in the VMX: `Network adapter 1` and `Ethernet 1` are `ethernet0`.
+/// Number of a card in the VMX: `Network adapter 1` and `Ethernet 1` are `ethernet0`.
 fn number(item: &Item) -> Option<u32> {
     let name = item.label().to_ascii_lowercase();
     match name.strip_prefix("network adapter ").or_else(|| name.strip_prefix("ethernet ")) {
@@ -76,8 +75,8 @@ fn number(item: &Item) -> Option<u32> {
     }
 }
 
-/// Fills in what VirtualBox writes into its own settings alone, addresses and chips: the adapters
-/// that are in use, in the order of their slots, are the cards.
+/// Sets MAC addresses and chips, which VirtualBox only writes into its own settings. The enabled
+/// adapters, in the order of their slots, are the cards.
 pub(super) fn of_virtual_box(nics: &mut [SourceNic], machine: &Machine) {
     let is_used = |adapter: &&Adapter| matches!(adapter.enabled.trim(), "true" | "1");
     let mut used: Vec<_> = machine.hardware.network.adapter.iter().filter(is_used).collect();

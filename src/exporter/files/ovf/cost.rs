@@ -1,19 +1,19 @@
-//! What a descriptor may cost as a whole. Each number in it is bounded alone, and their product is
+//! Limits of the total cost of a descriptor. Each number in it is bounded, but their product is
 //! not: two thousand disks of ten thousand chunks with names of four thousand bytes are 80 GB.
 
 use crate::budget::{Budget, Exhausted};
 use crate::exporter::files::ovf_package::packaged_vm::OvfDisk;
 
-/// Most files of all disks together, and bytes of their names. A disk of 2 TiB in chunks of 1 GiB
-/// has 2000.
+/// Maximum number of files of all disks, and of bytes in their names. A disk of 2 TiB in chunks of
+/// 1 GiB has 2000 files.
 const MOST_MEMBERS: u64 = 64 << 10;
 const MOST_NAMES: u64 = 16 << 20;
-/// Most VMs of a package.
+/// Maximum number of VMs in a package.
 const MOST_SYSTEMS: u64 = 1000;
-/// Most properties, those of collections counted for each VM in them.
+/// Maximum number of properties; those of a collection count for each VM in it.
 const MOST_PROPERTIES: u64 = 1_000_000;
 
-/// What is left of it.
+/// The remaining budget.
 pub(super) struct Cost {
     members: Budget,
     names: Budget,
@@ -33,7 +33,7 @@ impl Default for Cost {
 }
 
 impl Cost {
-    /// Draws the files of a disk, before any name of them is made.
+    /// Charges the files of a disk, before any of their names is built.
     pub(super) fn disk(&mut self, disk: &OvfDisk) -> Result<(), Exhausted> {
         let Some(href) = &disk.href else { return Ok(()) };
         let chunks = disk.chunks.unwrap_or(1);
@@ -41,7 +41,7 @@ impl Cost {
         self.names.draw(chunks.saturating_mul(href.len() as u64 + CHUNK))
     }
 
-    /// Draws a file of another kind.
+    /// Charges a file of another kind.
     pub(super) fn file(&mut self, href: &str) -> Result<(), Exhausted> {
         self.members.draw(1)?;
         self.names.draw(href.len() as u64)

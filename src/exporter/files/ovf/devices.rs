@@ -1,4 +1,4 @@
-//! The devices of an OVF's hardware section.
+//! Devices of an OVF's hardware section.
 
 use std::collections::HashSet;
 
@@ -11,34 +11,35 @@ use crate::exporter::boot_order;
 use crate::exporter::files::ovf_package::packaged_vm::{OvfDisk, OvfMedium};
 use crate::model::{CpuTopology, SourceDisk, SourceNic, Stage, Warning, WarningCode};
 
-/// Most devices of a VM. vSphere has some 350 of all kinds ("Configuration Maximums").
+/// Maximum number of devices of a VM. vSphere allows some 350 of all kinds ("Configuration
+/// Maximums").
 const MOST_DEVICES: usize = 2000;
 
-/// What the hardware section says.
+/// The facts of a hardware section.
 #[derive(Default)]
 pub(super) struct OvfDevices {
     pub(super) cpu: Option<CpuTopology>,
-    /// Whether it has CPUs, in a number that makes no sense.
+    /// Whether the section has CPUs, but their number is invalid.
     pub(super) odd_cpu: bool,
     pub(super) memory_mib: Option<u64>,
     pub(super) vtpm: bool,
     pub(super) cdroms: u32,
     pub(super) disks: Vec<SourceDisk>,
-    /// In the order of `disks`.
+    /// Files of the disks, in the order of `disks`.
     pub(super) files: Vec<OvfDisk>,
-    /// What lies in the drives, as far as the package has it.
+    /// Images of the CD-ROM drives that the package contains.
     pub(super) media: Vec<OvfMedium>,
-    /// Whether the package names a disk that boots.
+    /// Whether the package names a boot disk.
     pub(super) names_boot_disk: bool,
     pub(super) nics: Vec<SourceNic>,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl OvfDevices {
-    /// Reads the section of a system.
+    /// Reads the hardware section of a system.
     ///
     /// # Errors
-    /// What is missing or makes no sense, as a clause.
+    /// What is missing or invalid, as a clause.
     pub(super) fn of(
         hardware: &HardwareSection,
         system: &VirtualSystem,
@@ -53,7 +54,7 @@ impl OvfDevices {
         let resources = Resources::of(&items, index, &properties);
         let (mut disks, mut chunked) = (Vec::new(), HashSet::new());
         for item in &items {
-            // `CIM_ResourceAllocationSettingData.ResourceType`.
+            // The numbers are those of `CIM_ResourceAllocationSettingData.ResourceType`.
             match item.kind.trim() {
                 "3" => devices.cpu(item, &properties),
                 "4" => devices.memory_mib = memory(item, &properties),
@@ -108,8 +109,8 @@ impl OvfDevices {
     }
 }
 
-/// The items that count, each as the default deployment option has it: where several describe one
-/// device, the later ones replace what they name (DSP0243 2.1.1, section 9.8).
+/// The items of the default deployment option. If several items describe one device, a later item
+/// replaces the fields that it names (DSP0243 2.1.1, section 9.8).
 fn items(hardware: &HardwareSection, index: &Index<'_>) -> Vec<Item> {
     let all = hardware.item.iter().chain(&hardware.storage_item);
     let all = all.chain(&hardware.ethernet_port_item).filter(|item| index.has(item));
@@ -131,7 +132,7 @@ fn items(hardware: &HardwareSection, index: &Index<'_>) -> Vec<Item> {
     items
 }
 
-/// Refuses disks that are the same chunks: nobody writes that, and each disk would have all the
+/// Rejects disks with the same chunks: no writer produces that, and each disk would store all the
 /// names.
 fn chunks_once(chunked: &mut HashSet<String>, found: &FoundDisk) -> Result<(), String> {
     match (&found.file.href, found.file.chunks) {
@@ -162,7 +163,7 @@ fn empty(disk: &SourceDisk) -> Warning {
     Warning::new(Stage::Export, WarningCode::DiskEmpty, text)
 }
 
-/// In MiB; nothing when its amount makes no sense.
+/// Memory in MiB; `None` when the amount is invalid.
 fn memory(item: &Item, properties: &Properties<'_>) -> Option<u64> {
     let units = item.units.as_deref().filter(|units| !units.trim().is_empty());
     let quantity = properties.value(item.quantity.as_deref()?)?;
@@ -170,8 +171,8 @@ fn memory(item: &Item, properties: &Properties<'_>) -> Option<u64> {
     bytes.map(|bytes| bytes >> 20).filter(|mib| *mib > 0)
 }
 
-/// The disks that the package says boot, the first of them first: by VMware's sections, else by
-/// VMware's lines of the VMX, else by oVirt's numbers, else by oVirt's mark.
+/// The boot disks in boot order: by VMware's sections, else by VMware's VMX lines, else by oVirt's
+/// numbers, else by oVirt's boot flag.
 fn boot_disks(disks: &[FoundDisk], sections: &[BootOrder], lines: &[Setting]) -> Vec<usize> {
     let of_disks = sections
         .iter()

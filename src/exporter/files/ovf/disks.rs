@@ -1,4 +1,4 @@
-//! The disks of an OVF, and what lies in its CD-ROM drives.
+//! Disks of an OVF, and images of its CD-ROM drives.
 
 use std::collections::HashSet;
 
@@ -11,37 +11,37 @@ use crate::exporter::files::file_names::{format_of, has_extension};
 use crate::exporter::files::ovf_package::packaged_vm::{OvfDisk, OvfMedium};
 use crate::model::{Bus, ByteSize, Controller, DiskId, SourceDisk};
 
-/// Most chunks of one file: an archive holds no more.
+/// Maximum number of chunks of one file: an archive has no more members.
 const MOST_CHUNKS: u64 = 10_000;
-/// Longest name of a file, in bytes: that of any path of Linux.
+/// Longest name of a file, in bytes: the limit of Linux paths.
 const LONGEST_HREF: usize = 4096;
 
-/// A disk as it is found, before the disks are put in order.
+/// A disk in the order of the descriptor, before the disks are sorted.
 pub(super) struct FoundDisk {
     pub(super) disk: SourceDisk,
     pub(super) file: OvfDisk,
-    /// Its `InstanceID`.
+    /// The `InstanceID` of the disk's item.
     pub(super) instance: String,
-    /// oVirt: its place among all devices that boot.
+    /// oVirt: position among all bootable devices.
     pub(super) boot_order: Option<u32>,
-    /// oVirt and Citrix: whether it is marked as the boot disk.
+    /// oVirt and Citrix: whether the disk is flagged as the boot disk.
     pub(super) boots: bool,
-    /// Whether the hardware alone knows of it, so that it is made empty.
+    /// Whether only the hardware section has the disk, which is then created empty.
     pub(super) made: bool,
 }
 
-/// What a resource of an item is.
+/// The object that an item refers to.
 enum Resource<'a> {
     Disk(&'a DescribedDisk),
     File(&'a FileReference),
 }
 
-/// What items refer to.
+/// Everything that items can refer to.
 pub(super) struct Resources<'a> {
     pub(super) items: &'a [Item],
     pub(super) index: &'a Index<'a>,
     pub(super) properties: &'a Properties<'a>,
-    /// The ids of the disks that an item refers to.
+    /// Ids of the disks that some item refers to.
     referred: HashSet<&'a str>,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Resources<'a> {
         Self { items, index, properties, referred }
     }
 
-    /// Whether an item is a drive for CD-ROMs, or an image of one that is written as a disk.
+    /// Whether an item is a CD-ROM drive, or a CD-ROM image that is written as a disk.
     pub(super) fn is_medium(&self, item: &Item) -> bool {
         matches!(item.kind.trim(), "15" | "16")
             || self.file(item).is_some_and(|(file, format)| {
@@ -64,24 +64,24 @@ impl<'a> Resources<'a> {
             })
     }
 
-    /// Whether an item is a disk: by its kind, or by what it refers to. Citrix writes disks as
-    /// storage extents (19), others as storage volumes (32).
+    /// Whether an item is a disk: by its type, or by its reference. Citrix writes disks as storage
+    /// extents (19), others as storage volumes (32).
     pub(super) fn is_disk(&self, item: &Item) -> bool {
         match item.kind.trim() {
             "17" | "31" => true,
-            // A floppy is none, whatever lies in it.
+            // A floppy drive is not a disk, whatever it refers to.
             "14" => false,
             _ => self.resource(item).is_some(),
         }
     }
 
-    /// What the package has for a drive.
+    /// The image in a drive, if the package contains it.
     ///
     /// # Errors
     /// When the descriptor names too many files.
     pub(super) fn medium(&self, item: &Item) -> Result<Option<OvfMedium>, String> {
         let Some((file, _)) = self.file(item) else { return Ok(None) };
-        // What is compressed in another way is told as an image that nobody uses.
+        // An image with another compression is reported as unused.
         if !matches!(file.compression.as_str(), "" | "identity" | "gzip") {
             return Ok(None);
         }
@@ -89,10 +89,10 @@ impl<'a> Resources<'a> {
         Ok(Some(OvfMedium { href: file.href.clone(), gzip: is_compressed(file) }))
     }
 
-    /// A disk, or the label of one that has neither an image nor a size.
+    /// A disk, or the label of a disk that has neither an image nor a size.
     ///
     /// # Errors
-    /// What is wrong with it, as a clause.
+    /// What is wrong with the disk, as a clause.
     pub(super) fn disk(&self, item: &Item) -> Result<Result<FoundDisk, String>, String> {
         let label = item.label().to_owned();
         let none = DescribedDisk::default();
@@ -151,9 +151,9 @@ impl<'a> Resources<'a> {
         }))
     }
 
-    /// What an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`; of a disk without
-    /// a reference the one that is called as the item is. Ids of disks may be numbers, as those of
-    /// all items are.
+    /// The object that an item refers to: `ovf:/disk/ID`, `ovf:/file/ID`, `/disk/ID`, `ID`. For a
+    /// disk without a reference, the disk whose id equals the item's. Ids of disks may be numbers,
+    /// as all ids of items are.
     fn resource(&self, item: &Item) -> Option<Resource<'a>> {
         let reference = reference(item);
         let id = last_part(reference);
@@ -167,7 +167,7 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// Whether an item that refers to nothing may be the disk of its own id: by its kind, and if no
+    /// Whether an item without a reference may be the disk of its own id: by its type, and if no
     /// other item refers to that disk.
     fn is_called_as_its_disk(&self, item: &Item) -> bool {
         let id = item.instance.trim();
@@ -175,7 +175,8 @@ impl<'a> Resources<'a> {
         !id.is_empty() && is_disk && !self.referred.contains(id)
     }
 
-    /// The file that an item refers to, if it refers to one, and the format that is told of it.
+    /// The file that an item refers to, and its format in the descriptor; `None` for an item
+    /// without a file.
     fn file(&self, item: &Item) -> Option<(&'a FileReference, &'a str)> {
         match self.resource(item)? {
             Resource::Disk(disk) => Some((self.index.file_of(disk)?, disk.format.as_str())),
@@ -183,8 +184,8 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// In bytes. Where there is an image, it tells what the descriptor leaves out or says in words
-    /// that nobody knows; a number beyond all is refused in any case.
+    /// Capacity in bytes. If there is an image, its own capacity replaces a missing or unreadable
+    /// one here; a number out of range is always rejected.
     fn capacity(&self, disk: &DescribedDisk, has_image: bool, label: &str) -> Result<u64, String> {
         let text = disk.capacity.trim();
         let value = self.properties.value(text).unwrap_or_default().trim();
@@ -199,12 +200,12 @@ impl<'a> Resources<'a> {
         }
     }
 
-    /// What the hardware alone says of the size of a disk, in bytes.
+    /// Capacity in bytes by the hardware section alone; 0 if unknown.
     fn own_capacity(&self, item: &Item) -> u64 {
         let units = item.units.as_deref().or(item.quantity_units.as_deref()).unwrap_or_default();
         let told = [&item.quantity, &item.reservation, &item.limit].into_iter().flatten();
         let told = told.filter_map(|text| units::amount(self.properties.value(text)?, units));
-        // What counts in disks and not in bytes tells no size: no disk is that small.
+        // A value that counts disks instead of bytes is not a size: no disk is that small.
         told.max().filter(|bytes| *bytes >= 512).unwrap_or(0)
     }
 
@@ -215,7 +216,7 @@ impl<'a> Resources<'a> {
     }
 }
 
-/// What an item refers to; empty when it refers to nothing.
+/// The reference of an item; empty if it has none.
 fn reference(item: &Item) -> &str {
     let mut named = item.host_resource.iter().map(|resource| resource.trim());
     named.find(|resource| !resource.is_empty()).unwrap_or_default()
@@ -253,7 +254,7 @@ fn of_file(
         text.as_deref().and_then(|text| text.trim().parse::<u64>().ok()).filter(|n| *n > 0)
     };
     let size = number(&file.size);
-    // Section 7.1: all chunks but the last are of the same size.
+    // Section 7.1: all chunks but the last have the same size.
     let chunks = match (number(&file.chunk_size), size) {
         (None, _) => None,
         (Some(chunk), Some(size)) if size.div_ceil(chunk) <= MOST_CHUNKS => {
@@ -264,7 +265,7 @@ fn of_file(
     Ok(OvfDisk {
         href: Some(href.clone()),
         chunks,
-        // oVirt tells the size of the volume in its storage.
+        // oVirt states the size of the volume in its storage instead.
         size: size.filter(|_| disk.volume.is_none()),
         gzip: is_compressed(file),
         format: format_of(&disk.format, href),
@@ -273,7 +274,7 @@ fn of_file(
     })
 }
 
-/// The controller by oVirt's word for the interface of a disk.
+/// The controller by oVirt's name of the disk interface.
 fn by_interface(interface: &str) -> Controller {
     let (bus, model) = match interface.trim().to_ascii_lowercase().as_str() {
         "virtio_scsi" => (Bus::Scsi, "virtio-scsi"),
@@ -285,7 +286,7 @@ fn by_interface(interface: &str) -> Controller {
     Controller { bus, model: model.to_owned(), number: 0, slot: None }
 }
 
-/// The controller in vSphere's words, which the domain is planned by.
+/// The controller by vSphere's name, from which the domain is planned.
 fn bus(item: &Item) -> Controller {
     let subtype = item.subtype.join(" ").to_ascii_lowercase();
     let (bus, model) = match (item.kind.trim(), subtype.as_str()) {

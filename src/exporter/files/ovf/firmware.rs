@@ -1,10 +1,10 @@
-//! The firmware of an OVF's VM, which every writer tells in a place of its own.
+//! The firmware of an OVF's VM, for which every writer uses another element.
 
 use super::schema::{HardwareSection, VirtualSystem};
 use crate::model::Firmware;
 
-/// The firmware; `None` when the package tells none. `setting` is VMware's. VirtualBox leaves BIOS
-/// out of its description, oVirt has a number, and Citrix a parameter of the boot.
+/// The firmware; `None` when the package does not state it. `setting` is VMware's. VirtualBox omits
+/// BIOS from its description, oVirt writes a number, and Citrix a boot parameter.
 pub(super) fn firmware(
     setting: Option<&str>,
     system: &VirtualSystem,
@@ -15,7 +15,7 @@ pub(super) fn firmware(
         Some("bios") => return Some(Firmware::Bios),
         _ => {}
     }
-    // oVirt's `BiosType`: 0 leaves it to the cluster.
+    // oVirt's `BiosType`: 0 is the default of the cluster.
     match system.bios_type.trim() {
         "1" | "2" => return Some(Firmware::Bios),
         "3" | "4" => return Some(Firmware::Efi),
@@ -30,7 +30,7 @@ pub(super) fn firmware(
     system.machine.as_ref().map(|machine| by_name(&machine.hardware.firmware.kind))
 }
 
-/// Whether oVirt or Citrix say that the firmware enforces signatures.
+/// Whether oVirt or Citrix enable Secure Boot.
 pub(super) fn is_secure(system: &VirtualSystem, hardware: &HardwareSection) -> bool {
     let of_citrix = of_citrix(hardware, "platform", "secureboot");
     system.bios_type.trim() == "4" || of_citrix.is_some_and(|on| on.eq_ignore_ascii_case("true"))
@@ -41,7 +41,7 @@ fn by_name(kind: &str) -> Firmware {
     if kind.starts_with("efi") || kind.starts_with("uefi") { Firmware::Efi } else { Firmware::Bios }
 }
 
-/// A value of one of Citrix's settings: `order=dc;firmware=uefi`.
+/// A value in one of Citrix's settings: `order=dc;firmware=uefi`.
 fn of_citrix<'a>(hardware: &'a HardwareSection, name: &str, key: &str) -> Option<&'a str> {
     let settings = hardware.virtual_system_other_configuration_data.iter();
     let values = settings.filter(|setting| setting.name == name).flat_map(|setting| &setting.value);

@@ -1,4 +1,4 @@
-//! Which operating system an OVF says the guest has.
+//! The guest operating system that an OVF states.
 
 use super::schema::OperatingSystem;
 use crate::exporter::guest_os::{arch, os_family};
@@ -16,21 +16,22 @@ const WINDOWS: [u32; 33] = [
     115, 116, 117, 118, 119, 120, 121, 127, 128, 129, 130,
 ];
 
-/// The source's id: VMware's, else VirtualBox's; empty when there is none.
+/// Id of the guest operating system: VMware's, else VirtualBox's; empty if there is none.
 pub(super) fn id(os: &OperatingSystem) -> String {
     let virtual_box = os.virtual_box.as_deref().unwrap_or_default().trim();
     let id = if os.vmware.is_empty() { virtual_box } else { os.vmware.as_str() };
     id.to_owned()
 }
 
-/// The name for people.
+/// Display name of the guest operating system.
 pub(super) fn full_name(os: &OperatingSystem) -> String {
     let told = os.description.iter().chain(&os.virtual_box);
     let mut told = told.map(|text| text.trim()).filter(|text| !text.is_empty());
     told.next().unwrap_or_default().chars().take(200).collect()
 }
 
-/// The family: by the id of VMware or VirtualBox, by the words, by the number of the standard.
+/// The family: by the id of VMware or VirtualBox, else by the names, else by the number of the
+/// standard.
 pub(super) fn family(os: &OperatingSystem) -> OsFamily {
     let told = os_family("", &words(os));
     match os.id.trim().parse() {
@@ -41,8 +42,8 @@ pub(super) fn family(os: &OperatingSystem) -> OsFamily {
     }
 }
 
-/// The architecture, by the id of VMware or VirtualBox and by the words. The numbers of the
-/// standard tell the width of a word and not whose it is.
+/// The architecture, by the id of VMware or VirtualBox and by the names. The numbers of the
+/// standard give the word width, but not the architecture.
 pub(super) fn architecture(os: &OperatingSystem) -> Option<String> {
     arch(&words(os))
 }

@@ -1,4 +1,4 @@
-//! What hardware refers to, found by its id.
+//! Index of the objects that hardware items refer to, by id.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -7,17 +7,17 @@ use super::cost::Cost;
 use super::schema::{Collection, DescribedDisk, Envelope, FileReference, Item, Product};
 use crate::exporter::files::file_names::has_extension;
 
-/// The disks and files of an envelope, and which of its items count.
+/// The disks and files of an envelope, and the rules by which its items count.
 pub(super) struct Index<'a> {
     pub(super) disks: HashMap<&'a str, &'a DescribedDisk>,
     pub(super) files: HashMap<&'a str, &'a FileReference>,
-    /// The same by what they are called, where that is a path: in oVirt's storage.
+    /// The files by their `href`, which is a path in oVirt's storage.
     by_path: HashMap<&'a str, &'a FileReference>,
-    /// The sections of properties of all collections.
+    /// The product sections of all collections.
     pub(super) products: Vec<&'a Product>,
-    /// What the description may still cost.
+    /// Remaining budget of the description.
     pub(super) cost: RefCell<Cost>,
-    /// The deployment option that everybody gets who chooses none.
+    /// The default deployment option.
     configuration: Option<&'a str>,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Index<'a> {
                 by_path.entry(file.href.as_str()).or_insert(file);
             }
         }
-        // DSP0243 2.1.1, section 9.8: the one that says so, or else the first.
+        // DSP0243 2.1.1, section 9.8: the option marked as the default, or else the first.
         let options = &envelope.deployment_option_section.configuration;
         let default = options.iter().find(|option| matches!(option.default.trim(), "true" | "1"));
         let configuration = default.or(options.first()).map(|option| option.id.as_str());
@@ -42,26 +42,25 @@ impl<'a> Index<'a> {
         Self { disks, files, by_path, products, cost: RefCell::default(), configuration }
     }
 
-    /// The file that a disk refers to.
     pub(super) fn file_of(&self, disk: &DescribedDisk) -> Option<&'a FileReference> {
         let reference = disk.file.as_deref()?;
         self.files.get(reference).or_else(|| self.by_path.get(reference)).copied()
     }
 
-    /// Whether an item counts: it is there in any deployment, or in the default one, and not the
-    /// end of a range.
+    /// Whether an item counts: it belongs to all deployment options or to the default one, and is
+    /// not a bound of a range.
     pub(super) fn has(&self, item: &Item) -> bool {
         let of_all = item.configuration.trim().is_empty();
         let is_device = matches!(item.bound.trim(), "" | "normal");
         is_device && (of_all || self.is_default(&item.configuration))
     }
 
-    /// Whether the default deployment option is among those.
+    /// Whether the default deployment option is among `options`.
     pub(super) fn is_default(&self, options: &str) -> bool {
         options.split_whitespace().any(|id| Some(id) == self.configuration)
     }
 
-    /// The images of CD-ROMs that are not among those which hardware refers to, by their names.
+    /// Names of the CD-ROM images that hardware does not refer to.
     pub(super) fn unused_media(&self, used: &HashSet<&str>) -> Vec<String> {
         let files = self.files.values().map(|file| file.href.as_str());
         let unused = files.filter(|href| has_extension(href, "iso") && !used.contains(href));
@@ -70,9 +69,10 @@ impl<'a> Index<'a> {
         unused
     }
 
-    /// The files of disks that are not among those which hardware refers to, by their names.
+    /// Names of the disk files that hardware does not refer to.
     pub(super) fn unused(&self, used: &HashSet<&str>) -> Vec<String> {
-        // Many disks may name one file of a long name, which is then compared and written once.
+        // Many disks may refer to one file with a long name, which is then compared and written
+        // once.
         let mut known = HashSet::new();
         let files = self.disks.values().filter_map(|disk| self.file_of(disk));
         let files = files.filter(|file| known.insert(std::ptr::from_ref(*file)));

@@ -1,4 +1,4 @@
-//! An OVF descriptor in the terms of [`SourceVm`](crate::model::SourceVm).
+//! Converts an OVF descriptor to [`SourceVm`](crate::model::SourceVm).
 
 mod board;
 mod cards;
@@ -28,24 +28,24 @@ use devices::OvfDevices;
 use index::Index;
 use schema::{Collection, Envelope, HardwareSection, VirtualSystem};
 
-/// Longest name of a VM that is kept, in characters.
+/// Maximum length of a VM name, in characters; longer names are cut.
 const LONGEST_NAME: usize = 1000;
 
-/// What a descriptor describes.
+/// The contents of a descriptor.
 #[derive(Debug)]
 pub(super) struct Read {
-    /// The VMs, in its order.
+    /// The VMs, in the descriptor's order.
     pub(super) systems: Vec<PackagedVm>,
-    /// The disks that no hardware uses, by their files.
+    /// Names of the disk files that no hardware refers to.
     pub(super) unused: Vec<String>,
-    /// The images of CD-ROMs that no hardware uses.
+    /// Names of the CD-ROM images that no hardware refers to.
     pub(super) unused_media: Vec<String>,
 }
 
 /// Reads a descriptor.
 ///
 /// # Errors
-/// What is wrong with it, as a clause.
+/// What is wrong with the descriptor, as a clause.
 pub(super) fn read(text: &str) -> Result<Read, String> {
     let text = normal::normal(text)?;
     let envelope: Envelope =
@@ -78,7 +78,7 @@ fn collect<'a>(collections: &'a [Collection], systems: &mut Vec<&'a VirtualSyste
 
 fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, String> {
     index.cost.borrow_mut().system()?;
-    // Further sections are alternatives; the first is the one that everybody takes.
+    // Further sections are alternatives; importers use the first.
     let none = HardwareSection::default();
     let hardware = system.virtual_hardware_section.first().unwrap_or(&none);
     let devices = OvfDevices::of(hardware, system, index)?;
@@ -134,7 +134,7 @@ fn describe(system: &VirtualSystem, index: &Index<'_>) -> Result<PackagedVm, Str
     Ok(PackagedVm { vm, disks, odd_cpu, media, nvram, warnings })
 }
 
-/// The architecture: by VirtualBox's platform, by the kind of the system, by the guest.
+/// The architecture: by VirtualBox's platform, else by the type of the system, else by the guest.
 fn arch(system: &VirtualSystem, hardware: &HardwareSection) -> Option<String> {
     let platform = system.machine.as_ref().map(|machine| machine.platform.architecture.as_str());
     let kind = hardware.system.virtual_system_type.as_deref();
@@ -142,7 +142,7 @@ fn arch(system: &VirtualSystem, hardware: &HardwareSection) -> Option<String> {
         .or_else(|| guest::architecture(&system.operating_system_section))
 }
 
-/// The file of the UEFI variables, which VMware names as `ovf:/file/ID`.
+/// The file of the UEFI variables, which VMware refers to as `ovf:/file/ID`.
 fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<String>, String> {
     let Some(value) = schema::setting(&hardware.extra_config, "nvram") else { return Ok(None) };
     let Some(id) = value.strip_prefix("ovf:/file/") else { return Ok(None) };
@@ -158,7 +158,7 @@ fn variables(hardware: &HardwareSection, index: &Index<'_>) -> Result<Option<Str
     }
 }
 
-/// The VM's id. oVirt has it at the guest's system in its storage, where every VM is `out`.
+/// The VM's id. In oVirt's storage, where every VM has the id `out`, the guest's system has the id.
 fn id(system: &VirtualSystem) -> String {
     let of_guest = system.operating_system_section.id.trim();
     let is_uuid = of_guest.len() == 36 && of_guest.matches('-').count() == 4;
@@ -166,7 +166,7 @@ fn id(system: &VirtualSystem) -> String {
     id.to_owned()
 }
 
-/// The VM's name: its element, or what others use for it, or its id.
+/// The VM's name: its element, else the element that other writers use, else its id.
 fn name(system: &VirtualSystem, hardware: &HardwareSection) -> String {
     let told = system.name.iter().chain(&hardware.system.virtual_system_identifier);
     let mut named = told.map(|name| name.trim());

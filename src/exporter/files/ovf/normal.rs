@@ -1,12 +1,13 @@
-//! The XML of a descriptor in one spelling, whatever its writer's is.
+//! Normalizes the XML of a descriptor, which writers spell in different ways.
 //!
-//! Serde tells elements and attributes by their names alone, and refuses what comes twice. So names
-//! lose their prefixes first: `<File>` and `<ovf:File>` are one list then. Of two attributes of one
-//! local name (`ovf:id`, `ovirt:id`) the standard's stays, and of two elements that stand for one
+//! Serde matches elements and attributes by their names alone, and rejects duplicates. So prefixes
+//! are removed from names first: `<File>` and `<ovf:File>` are then one list. Of two attributes
+//! with one local name (`ovf:id`, `ovirt:id`) the standard's is used, and of two elements for one
 //! value the first.
 //!
-//! OVF 0.9, which the storage domains of oVirt and RHV still have, names its sections by a type:
-//! `<Section xsi:type="ovf:DiskSection_Type">`. These get the names that they have had since 1.0.
+//! OVF 0.9, which storage domains of oVirt and RHV still use, names its sections by a type:
+//! `<Section xsi:type="ovf:DiskSection_Type">`. These are renamed to the element names used since
+//! 1.0.
 
 use std::collections::HashSet;
 
@@ -18,17 +19,16 @@ use quick_xml::name::{Namespace, NamespaceResolver, ResolveResult};
 use super::schema::SEVERAL;
 use crate::budget::Budget;
 
-/// Deepest nesting of elements. Descriptors stay below 12. The parser of a type that contains
-/// itself goes down as deep as the text does.
+/// Maximum nesting of elements. Descriptors stay below 12. The parser of a recursive type recurses
+/// as deep as the text does.
 const DEEPEST: usize = 64;
-/// Most elements. The largest descriptors have some thousands; an item of seven bytes takes a
-/// hundred times as many once it is read.
+/// Maximum number of elements. The largest descriptors have some thousands; an item of seven bytes
+/// takes a hundred times as many in memory.
 const MOST_ELEMENTS: u64 = 200_000;
-/// Namespaces of attributes that say something of the text and nothing of the VM: `xsi:type`,
-/// `xml:lang`.
+/// Namespaces of attributes that describe the XML and not the VM: `xsi:type`, `xml:lang`.
 const OF_XML: [&str; 2] =
     ["http://www.w3.org/2001/XMLSchema-instance", "http://www.w3.org/XML/1998/namespace"];
-/// Elements of OVF 0.9 that their `xsi:type` names, without its prefix and `_Type`.
+/// Elements of OVF 0.9 by their `xsi:type`, without its prefix and `_Type`.
 const TYPED: [&str; 8] = [
     "DeploymentOptionSection",
     "DiskSection",
@@ -39,10 +39,10 @@ const TYPED: [&str; 8] = [
     "VirtualSystem",
     "VirtualSystemCollection",
 ];
-/// What the namespaces of the standard have in common.
+/// Common part of the standard's namespaces.
 const STANDARD: &str = "//schemas.dmtf.org/";
 
-/// Rewrites a descriptor. Attributes that are empty are left out: a reference to nothing is none.
+/// Rewrites a descriptor. Empty attributes are omitted: an empty reference is no reference.
 ///
 /// # Errors
 /// What is wrong with the text, as a clause.
@@ -74,26 +74,26 @@ pub(super) fn normal(text: &str) -> Result<String, String> {
             Event::CData(text) => out.push(["<![CDATA[", &text.into_inner(), "]]>"]),
             Event::GeneralRef(name) => out.push(["&", &name, ";"]),
             Event::Eof => return Ok(out.text),
-            // Entities that a document type declares are not resolved: their references are
-            // refused.
+            // Entities that a document type declares are not resolved: references to them are
+            // rejected.
             Event::DocType(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
         }
     }
 }
 
-/// The text that grows.
+/// The output, and the state of the reader.
 #[derive(Default)]
 struct GrowingText {
     text: String,
-    /// The name of today that each open element has got, and the children that it has had, but for
-    /// those that may come several times.
+    /// For each open element, its new name, and its children so far, except those that may occur
+    /// several times.
     open: Vec<(Option<&'static str>, HashSet<String>)>,
-    /// Within how many elements that are left out the reader is.
+    /// Number of open elements that are omitted from the output.
     left_out: usize,
 }
 
 impl GrowingText {
-    /// Whether an element of that name that begins now is kept.
+    /// Whether the element that starts now is part of the output.
     fn begins(&mut self, name: &str) -> bool {
         if self.left_out > 0 {
             return false;
@@ -147,7 +147,7 @@ impl GrowingText {
     }
 }
 
-/// The name since OVF 1.0 of an element that has another one in OVF 0.9.
+/// The name since OVF 1.0 of an element that OVF 0.9 names by its type.
 fn renamed(tag: &BytesStart<'_>) -> Result<Option<&'static str>, String> {
     match tag.local_name().into_inner() {
         "InstanceId" => return Ok(Some("InstanceID")),
@@ -167,7 +167,7 @@ fn renamed(tag: &BytesStart<'_>) -> Result<Option<&'static str>, String> {
     Ok(None)
 }
 
-/// The attributes that count: one of each local name.
+/// The attributes to write: one of each local name.
 fn attributes<'a>(
     tag: &'a BytesStart<'_>,
     names: &NamespaceResolver,
@@ -191,14 +191,15 @@ fn attributes<'a>(
     Ok(kept.into_iter().map(|(_, attribute)| attribute).collect())
 }
 
-/// Which of two attributes of one name counts: the lower one. `None` for those that never do.
+/// Rank among attributes of one name: the lowest is used. `None` for attributes that are never
+/// used.
 fn rank(of: &ResolveResult<'_>, own: &ResolveResult<'_>) -> Option<u8> {
     match of {
         ResolveResult::Unbound => Some(0),
         ResolveResult::Bound(Namespace(uri)) if OF_XML.contains(uri) => None,
         ResolveResult::Bound(Namespace(uri)) if uri.contains(STANDARD) => Some(0),
         ResolveResult::Bound(_) if of == own => Some(0),
-        // A writer that declares no namespaces has the usual prefixes at least.
+        // A writer that declares no namespaces uses the usual prefixes at least.
         ResolveResult::Unknown(prefix) => match prefix.as_str() {
             "xsi" | "xml" => None,
             "ovf" => Some(0),
@@ -280,7 +281,7 @@ mod tests {
         let deep = |levels: usize| format!("{}{}", "<a>".repeat(levels), "</a>".repeat(levels));
         assert!(normal(&deep(64)).is_ok());
         assert!(normal(&deep(65)).expect_err("too deep").contains("deeper than 64"));
-        // Also within what is left out.
+        // The limit applies to omitted elements, too.
         let hidden = format!("<a><b/><b>{}</b></a>", deep(63));
         assert!(normal(&hidden).expect_err("too deep").contains("deeper than 64"));
         assert!(normal("<a></b>").expect_err("no XML").starts_with("it is not XML"));

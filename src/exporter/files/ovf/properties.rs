@@ -1,5 +1,5 @@
-//! Values that a descriptor leaves to anyone who deploys it (DSP0243 2.1.1, sections 9.1 and 9.5):
-//! what stands there as `${KEY}` is the default of the property of that name.
+//! Values that a descriptor leaves to the deployment (DSP0243 2.1.1, sections 9.1 and 9.5):
+//! `${KEY}` is replaced by the default of the property KEY.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use super::schema::{Product, Property, VirtualSystem};
 pub(super) struct Properties<'a>(HashMap<String, &'a str>);
 
 impl<'a> Properties<'a> {
-    /// Those of the system and of the collections around it; its own first.
+    /// The properties of the system and of the collections around it; the system's take precedence.
     ///
     /// # Errors
-    /// When the VMs of the descriptor have too many of them.
+    /// When the VMs of the descriptor have too many properties.
     pub(super) fn of(system: &'a VirtualSystem, index: &Index<'a>) -> Result<Self, String> {
         let mut values = HashMap::new();
         for product in system.product_section.iter().chain(index.products.iter().copied()) {
@@ -29,7 +29,8 @@ impl<'a> Properties<'a> {
         Ok(Self(values))
     }
 
-    /// The text itself, or the default of the property that it names; `None` for one without.
+    /// The text itself, or the default of the property that the text refers to; `None` without a
+    /// default.
     pub(super) fn value<'t>(&self, text: &'t str) -> Option<&'t str>
     where
         'a: 't,
@@ -42,7 +43,7 @@ impl<'a> Properties<'a> {
     }
 }
 
-/// `CLASS.KEY.INSTANCE`, without what is not given.
+/// `CLASS.KEY.INSTANCE`, without absent parts.
 fn full_key(product: &Product, property: &Property) -> String {
     let parts = [&product.class, &property.key, &product.instance];
     let parts: Vec<_> =
@@ -50,7 +51,7 @@ fn full_key(product: &Product, property: &Property) -> String {
     parts.join(".")
 }
 
-/// The value in the default deployment option, else the one of all.
+/// The value in the default deployment option, else the general value.
 fn value<'a>(property: &'a Property, index: &Index<'_>) -> Option<&'a str> {
     let of_option = property.values.iter().find(|value| index.is_default(&value.configuration));
     let of_all = property.values.iter().find(|value| value.configuration.trim().is_empty());

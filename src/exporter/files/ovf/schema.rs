@@ -1,9 +1,9 @@
-//! The parts of an OVF envelope that matter here (DSP0243 2.1.1; elements and attributes by their
-//! local names, which [`normal`](super::normal) leaves). What is not known is passed over.
+//! The relevant parts of an OVF envelope (DSP0243 2.1.1). Elements and attributes have their local
+//! names, as written by [`normal`](super::normal). Unknown ones are ignored.
 
 use serde::Deserialize;
 
-/// The elements that may come several times in one parent: every `Vec` of these types.
+/// Elements that may occur several times in one parent: every `Vec` of these types.
 pub(super) const SEVERAL: [&str; 22] = [
     "Adapter",
     "BootOrderSection",
@@ -38,7 +38,7 @@ pub(super) struct Envelope {
     pub(super) deployment_option_section: DeploymentOptionSection,
     pub(super) virtual_system: Vec<VirtualSystem>,
     pub(super) virtual_system_collection: Vec<Collection>,
-    /// Of OVF 0.9, whose systems are `Content`, where its type does not say that it is a system.
+    /// OVF 0.9: a system is a `Content` whose type does not say that it is a system.
     pub(super) content: Option<serde::de::IgnoredAny>,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct DiskSection {
 pub(super) struct DescribedDisk {
     #[serde(rename = "@diskId")]
     pub(super) id: String,
-    /// Id of a file; in oVirt's storage what the file is called.
+    /// Id of a file; in oVirt's storage, the path of the file.
     #[serde(rename = "@fileRef")]
     pub(super) file: Option<String>,
     #[serde(rename = "@capacity")]
@@ -87,13 +87,13 @@ pub(super) struct DescribedDisk {
     pub(super) format: String,
     #[serde(rename = "@parentRef")]
     pub(super) parent: Option<String>,
-    /// oVirt: `true` for the disk that boots.
+    /// oVirt: `true` for the boot disk.
     #[serde(rename = "@boot")]
     pub(super) boot: String,
-    /// Citrix: the same.
+    /// Citrix: `true` for the boot disk.
     #[serde(rename = "@isBootable")]
     pub(super) is_bootable: String,
-    /// oVirt: `COW`, `RAW`. Of a volume of its storage, not of the file.
+    /// oVirt: `COW` or `RAW`, the format of the volume in its storage, not of the file.
     #[serde(rename = "@volume-format")]
     pub(super) volume: Option<String>,
     /// oVirt: `VirtIO`, `VirtIO_SCSI`, `IDE`, `SATA`.
@@ -117,7 +117,7 @@ pub(super) struct Configuration {
     pub(super) default: String,
 }
 
-/// `VirtualSystemCollection`, which may hold others.
+/// `VirtualSystemCollection`, which may be nested.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Collection {
@@ -145,7 +145,7 @@ pub(super) struct Property {
     pub(super) key: String,
     #[serde(rename = "@value")]
     pub(super) value: Option<String>,
-    /// Its values in deployment options.
+    /// Values for deployment options.
     #[serde(rename = "Value")]
     pub(super) values: Vec<OptionValue>,
 }
@@ -164,11 +164,11 @@ pub(super) struct OptionValue {
 pub(super) struct VirtualSystem {
     #[serde(rename = "@id")]
     pub(super) id: String,
-    /// Several where it is translated.
+    /// Several if the name is translated.
     pub(super) name: Vec<String>,
     pub(super) operating_system_section: OperatingSystem,
     pub(super) virtual_hardware_section: Vec<HardwareSection>,
-    /// VMware's boot order: a section for each device, in the order in which they are tried.
+    /// VMware's boot order: a section for each device, in boot order.
     pub(super) boot_order_section: Vec<BootOrder>,
     /// VirtualBox's own description of the VM.
     pub(super) machine: Option<Machine>,
@@ -234,7 +234,7 @@ pub(super) struct OtherSetting {
     pub(super) value: Vec<TextContent>,
 }
 
-/// The text of an element that may hold others.
+/// The text of an element that may have child elements.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct TextContent {
@@ -245,7 +245,7 @@ pub(super) struct TextContent {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct System {
-    /// Citrix and others name the VM here.
+    /// The VM's name, as Citrix and others write it.
     pub(super) virtual_system_identifier: Option<String>,
     /// The hypervisor: `vmx-19`, `virtualbox-2.2`.
     pub(super) virtual_system_type: Option<String>,
@@ -260,7 +260,7 @@ pub(super) struct Setting {
     pub(super) value: String,
 }
 
-/// The value of the first setting called `key`, in either case.
+/// The value of the first setting called `key`, in any case.
 pub(super) fn setting<'a>(settings: &'a [Setting], key: &str) -> Option<&'a str> {
     let found = settings.iter().find(|setting| setting.key.eq_ignore_ascii_case(key));
     found.map(|setting| setting.value.as_str())
@@ -270,10 +270,10 @@ pub(super) fn setting<'a>(settings: &'a [Setting], key: &str) -> Option<&'a str>
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(default)]
 pub(super) struct Item {
-    /// The deployment options that it belongs to; empty for all.
+    /// The deployment options of the item; empty for all.
     #[serde(rename = "@configuration")]
     pub(super) configuration: String,
-    /// `min` and `max` are the ends of a range (section 8.4), `normal` or nothing is the device.
+    /// `min` and `max` are the bounds of a range (section 8.4); `normal` or empty is the device.
     #[serde(rename = "@bound")]
     pub(super) bound: String,
     #[serde(rename = "ResourceType")]
@@ -308,24 +308,24 @@ pub(super) struct Item {
     pub(super) limit: Option<String>,
     #[serde(rename = "CoresPerSocket")]
     pub(super) cores_per_socket: Option<String>,
-    /// oVirt: the same.
+    /// oVirt's element for the cores per socket.
     #[serde(rename = "cpu_per_socket")]
     pub(super) cpu_per_socket: Option<String>,
-    /// oVirt, in its storage in the place of the number of CPUs.
+    /// oVirt's number of sockets; its storage has this instead of the number of CPUs.
     #[serde(rename = "num_of_sockets")]
     pub(super) sockets: Option<String>,
-    /// oVirt.
+    /// oVirt's element for the threads per core.
     #[serde(rename = "threads_per_cpu")]
     pub(super) threads: Option<String>,
     #[serde(rename = "AutomaticAllocation")]
     pub(super) connected: Option<String>,
-    /// oVirt: the MAC address of a card.
+    /// oVirt: MAC address of a network card.
     #[serde(rename = "MACAddress")]
     pub(super) mac: Option<String>,
     /// oVirt: `tpm` and others.
     #[serde(rename = "Device")]
     pub(super) device: String,
-    /// oVirt: when the device is tried, from 1.
+    /// oVirt: position in the boot order, from 1.
     #[serde(rename = "BootOrder")]
     pub(super) boot_order: Option<String>,
     /// VMware's settings of the device.
@@ -334,14 +334,14 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// What it is called.
+    /// Name of the device.
     pub(super) fn label(&self) -> &str {
         let told = [&self.name, &self.caption].into_iter().flatten().map(|text| text.trim());
         let mut told = told.filter(|text| !text.is_empty());
         told.next().unwrap_or(self.instance.trim())
     }
 
-    /// Takes over what a later description of the same device names.
+    /// Overwrites the fields that a later description of the same device names.
     pub(super) fn replace(&mut self, later: &Self) {
         let later = later.clone();
         let replace = |own: &mut Option<String>, other: Option<String>| {
@@ -374,7 +374,7 @@ impl Item {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct Machine {
     pub(super) hardware: MachineHardware,
-    /// From VirtualBox 7.1 on.
+    /// Since VirtualBox 7.1.
     pub(super) platform: MachinePlatform,
 }
 
@@ -413,7 +413,7 @@ pub(super) struct MachineTpm {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct MachineNetwork {
-    /// One for each of VirtualBox's slots, in use or not.
+    /// One for each of VirtualBox's slots, enabled or not.
     pub(super) adapter: Vec<Adapter>,
 }
 

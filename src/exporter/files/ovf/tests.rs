@@ -1,4 +1,4 @@
-//! Descriptors as those write them who do not write as VMware does.
+//! Descriptors of other writers than VMware.
 
 use super::{Read, read};
 use crate::exporter::files::ovf_package::packaged_vm::PackagedVm;
@@ -16,9 +16,9 @@ struct Parts {
     files: &'static str,
     disks: &'static str,
     items: String,
-    /// In the system, behind its hardware.
+    /// Part of the system, after its hardware.
     system: &'static str,
-    /// In the hardware.
+    /// Part of the hardware.
     hardware: &'static str,
     os: &'static str,
 }
@@ -276,7 +276,7 @@ fn amounts_may_be_properties() {
     }
     for capacity in ["${none}", "${missing}", "x"] {
         assert!(with_disk(capacity, "", section).expect_err("no size").contains(capacity));
-        // The image tells it.
+        // The image has the capacity.
         let read = with_disk(capacity, "ovf:fileRef='f1'", section).expect("read");
         assert_eq!(read.systems[0].disks[0].capacity, 0);
     }
@@ -361,7 +361,7 @@ fn a_number_is_the_id_of_a_disk_for_disks_alone() {
         assert_eq!(system.disks.len(), 1, "{kind}");
         assert!(system.media.is_empty(), "{kind}");
     }
-    // A disk of that id is another one where the first is referred to.
+    // A disk of that id is another disk if an item refers to the first one.
     let sized =
         "<rasd:InstanceID>3</rasd:InstanceID><rasd:VirtualQuantity>4096</rasd:VirtualQuantity>";
     let hrefs: Vec<_> = with(3, &[of_kind(17, sized)]).disks.into_iter().map(|d| d.href).collect();

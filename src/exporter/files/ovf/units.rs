@@ -1,6 +1,6 @@
-//! Programmatic units (DMTF DSP0004, annex C): `byte * 2^20`; and what older writers put instead.
+//! Programmatic units (DMTF DSP0004, annex C): `byte * 2^20`; and the older spellings.
 
-/// Bytes of one such unit; nothing for a unit that is not of bytes.
+/// Bytes of one unit; `None` for a unit that does not count bytes.
 pub(super) fn bytes(units: &str) -> Option<u64> {
     let text: String = units.to_ascii_lowercase().split_whitespace().collect();
     let (unit, power) = text.split_once('*').map_or((text.as_str(), None), |(u, p)| (u, Some(p)));
@@ -18,7 +18,7 @@ pub(super) fn bytes(units: &str) -> Option<u64> {
     unit.checked_mul(factor)
 }
 
-/// So many of such units, in bytes.
+/// Converts `number` of `units` to bytes.
 pub(super) fn amount(number: &str, units: &str) -> Option<u64> {
     number.trim().parse::<u64>().ok()?.checked_mul(bytes(units)?)
 }

@@ -1,4 +1,4 @@
-//! The VM of a package that is meant, and where its disks are.
+//! The selected VM of a package, with the location of its disks.
 
 use super::OvfPackage;
 use super::members::Members;
@@ -9,14 +9,14 @@ use crate::exporter::files::vm_files::{DescribedVm, DiskBytes, Nvram, WantedDisk
 use crate::exporter::{Error, nvram};
 use crate::model::{DiskFormat, DiskId, Stage, Warning, WarningCode, chain};
 
-/// Most images of CD-ROMs that are taken: a controller of AHCI has six places.
+/// Maximum number of exported CD-ROM images: an AHCI controller has six ports.
 const MOST_MEDIA: usize = 4;
 
 impl OvfPackage {
-    /// The VM that is meant, and where its disks are. Blocks.
+    /// The selected VM, with the location of its disks. Blocks.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when it cannot be told which one, or a disk cannot be had.
+    /// [`Error::Unusable`] when the VM is ambiguous, or a disk cannot be read.
     pub(in crate::exporter::files) fn describe(
         &self,
         choice: &FileChoice,
@@ -84,7 +84,7 @@ impl OvfPackage {
         Ok(WantedDisk { stored: file.size, least: least(members, &wanted), ..wanted })
     }
 
-    /// The files that a disk comes in.
+    /// The files of a disk.
     fn names(&self, members: &Members<'_>, file: &OvfDisk) -> Result<Vec<String>, Error> {
         match (&file.href, file.chunks) {
             (Some(href), None) => members.find_or_chunks(href),
@@ -107,7 +107,7 @@ impl OvfPackage {
         })
     }
 
-    /// The file of the UEFI variables, if it is there. A VM starts without it.
+    /// The file of the UEFI variables, if it exists. The VM starts without it.
     fn variables(
         &self,
         members: &Members<'_>,
@@ -118,8 +118,8 @@ impl OvfPackage {
         found.inspect_err(|error| warnings.push(nvram::missed(chain(error)))).ok()
     }
 
-    /// What lies in the VM's CD-ROM drives, as far as the package has it. A VM starts without it,
-    /// unless its system comes from there.
+    /// Images of the VM's CD-ROM drives that the package contains. The VM starts without them,
+    /// unless it boots from one.
     fn media(
         &self,
         members: &Members<'_>,
@@ -134,7 +134,7 @@ impl OvfPackage {
                 continue;
             }
             match self.medium(members, medium, media.len()) {
-                // Two drives may show one image, of which one is enough.
+                // If two drives refer to one image, it is exported once.
                 Ok(found) if media.iter().any(|known| known.content == found.content) => {}
                 Ok(found) => media.push(found),
                 Err(why) => warnings.push(not_taken(&medium.href, chain(&why))),
@@ -156,7 +156,7 @@ impl OvfPackage {
         Ok(WantedDisk { least: least(members, &wanted), ..wanted })
     }
 
-    /// What is worth telling of the package as a whole.
+    /// Warnings about the package.
     fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         if !self.unused.is_empty() {
@@ -177,7 +177,7 @@ impl OvfPackage {
         warnings
     }
 
-    /// The VM of that id or name; without one the only VM.
+    /// The VM of that id or name; without either, the only VM.
     fn choose(&self, vm: Option<&str>) -> Result<&PackagedVm, Error> {
         let all = || self.systems.iter();
         let by_id = all().find(|one| vm == Some(one.vm.id.as_str()));
@@ -191,7 +191,7 @@ impl OvfPackage {
         }
     }
 
-    /// What a VM is called in a list: with its id where another one has its name.
+    /// Name of a VM in a list, with its id if another VM has the same name.
     fn call(&self, system: &PackagedVm) -> String {
         let name = &system.vm.name;
         let same = self.systems().filter(|vm| vm.name == *name).count();
@@ -202,8 +202,9 @@ impl OvfPackage {
     }
 }
 
-/// The format of an image that oVirt packed: its descriptor tells the format of the volume, and its
-/// archive has qcow2 in any case, while a folder of its storage has the volumes themselves.
+/// The format of an image that oVirt packed. oVirt's descriptor states the format of the volume.
+/// Its archives always contain qcow2, while a directory of its storage contains the volumes
+/// themselves.
 fn of_ovirt(members: &Members<'_>, names: &[String]) -> Result<DiskFormat, Error> {
     let starts = members.starts(names)?;
     Ok(match names.first().and_then(|name| starts.get(name)) {
@@ -214,7 +215,8 @@ fn of_ovirt(members: &Members<'_>, names: &[String]) -> Result<DiskFormat, Error
     })
 }
 
-/// Bytes that an export writes at least of what it keeps as it is, as far as the store lists that.
+/// Minimum number of bytes that the export of an unconverted disk writes, as far as the store lists
+/// them.
 fn least(members: &Members<'_>, wanted: &WantedDisk) -> u64 {
     match wanted.is_compressed() {
         true => 0,
@@ -225,7 +227,7 @@ fn least(members: &Members<'_>, wanted: &WantedDisk) -> u64 {
     }
 }
 
-/// What is said of the image of a CD-ROM that could not be had, because of `why`.
+/// Warning about a CD-ROM image that is not exported, with the reason `why`.
 pub(in crate::exporter::files) fn not_taken(href: &str, why: impl std::fmt::Display) -> Warning {
     let text = format!(
         "the CD-ROM image '{href}' of the package was not exported: {why}; if the guest starts or \

@@ -1,4 +1,4 @@
-//! The files of a package that its descriptor means, whose names it may write in another way.
+//! Finds the files of a package that its descriptor refers to, whose spelling may differ.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,16 +11,16 @@ use percent_encoding::percent_decode_str;
 use crate::exporter::Error;
 use crate::exporter::files::store::{Member, Store, plain};
 
-/// How the images begin that can be told from a part of one: VMDK as a file or as a text, qcow2.
+/// Magic numbers of images that can be detected at their start: VMDK as a file or as a text, qcow2.
 const BEGINNINGS: [[u8; 4]; 3] = [*b"KDMV", *b"# Di", *b"QFI\xfb"];
 
-/// The files of a store, as far as they can be listed.
+/// The files of a store, if they can be listed.
 pub(super) struct Members<'a> {
     store: &'a Store,
-    /// Path of the folder of the descriptor inside an archive, with a `/` behind it unless empty.
+    /// Path of the descriptor's directory inside an archive, with a trailing `/` unless empty.
     prefix: &'a str,
-    /// Names and lengths of an archive's; none of a folder, and of a stream, which would have to be
-    /// read.
+    /// Names and lengths of an archive's files. `None` for a directory, and for a stream, which
+    /// would have to be read.
     listed: Option<HashMap<String, u64>>,
 }
 
@@ -43,16 +43,16 @@ impl<'a> Members<'a> {
         Ok(Self { store, prefix, listed })
     }
 
-    /// Its length, where that is listed.
+    /// Length of a file in bytes, if it is listed.
     pub(super) fn size(&self, name: &str) -> Option<u64> {
         self.listed.as_ref()?.get(name).copied()
     }
 
-    /// The file that a reference means: by its name, by the name that it encodes, or in another
-    /// case. What a stream has shows itself when it is read.
+    /// The file of a reference: by its exact name, by its decoded name, or in another case. In a
+    /// stream, a missing file is only detected when the stream is read.
     ///
     /// # Errors
-    /// [`Error::Unusable`] when there is none, or when it leads out of the package.
+    /// [`Error::Unusable`] when there is no such file, or the reference leads out of the package.
     pub(super) fn find(&self, href: &str) -> Result<String, Error> {
         self.look(href)?.ok_or_else(|| match self.store {
             Store::Folder(folder) => Error::File {
@@ -64,9 +64,9 @@ impl<'a> Members<'a> {
         })
     }
 
-    /// The files of a disk: what the reference means, or else the chunks of that name, which are
-    /// there although the descriptor does not count them. Where each of them is an image of its
-    /// own, they are the states of a VM with snapshots, and the last one counts. Blocks.
+    /// The files of a disk: the file of the reference, or else the chunks of that name, even if the
+    /// descriptor does not count them. If each chunk is an image of its own, the chunks are the
+    /// states of a VM with snapshots, and only the last one is returned. Blocks.
     ///
     /// # Errors
     /// As those of [`Members::find`]; [`Error::File`].
@@ -89,12 +89,12 @@ impl<'a> Members<'a> {
         Ok(chunks)
     }
 
-    /// The first four bytes of files; of those in a stream nothing. Blocks.
+    /// The first four bytes of files; empty for a stream. Blocks.
     pub(super) fn starts(&self, names: &[String]) -> Result<BTreeMap<String, [u8; 4]>, Error> {
         let mut starts = BTreeMap::new();
         let mut note = |name: &str, content: &mut dyn Read| {
             let mut start = [0; 4];
-            // A file that is shorter begins like none.
+            // A shorter file has no magic number.
             if content.read_exact(&mut start).is_ok() {
                 starts.insert(name.to_owned(), start);
             }
@@ -149,14 +149,14 @@ impl<'a> Members<'a> {
     }
 }
 
-/// Whether a name leads to nowhere but below a folder, links apart.
+/// Whether a name cannot lead out of a directory, except by symbolic links.
 pub(super) fn is_plain(name: &str) -> bool {
     let is_below = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     is_below && !name.is_empty() && !name.contains('\0')
 }
 
-/// The names that a reference may mean, the likeliest first: as it stands, and decoded. Writers on
-/// Windows put `\` between folders.
+/// The possible names of a reference, the likeliest first: as written, and decoded. Writers on
+/// Windows use `\` between directories.
 fn spellings(href: &str) -> Vec<String> {
     let decoded = percent_decode_str(href).decode_utf8_lossy();
     let mut spellings: Vec<String> = Vec::new();
@@ -169,7 +169,7 @@ fn spellings(href: &str) -> Vec<String> {
     spellings
 }
 
-/// The first of the names that is listed, or the only one that is in another case.
+/// The first of the names that is listed, or else the only listed name that differs in case.
 fn in_list(listed: &HashMap<String, u64>, names: Vec<String>) -> Option<String> {
     if let Some(name) = names.iter().find(|name| listed.contains_key(*name)) {
         return Some(name.clone());
@@ -179,8 +179,8 @@ fn in_list(listed: &HashMap<String, u64>, names: Vec<String>) -> Option<String> 
     alike.next().filter(|_| alike.next().is_none()).cloned()
 }
 
-/// As [`in_list`], of the files below a folder; in another case only the last part of the name is
-/// looked for.
+/// As [`in_list`], for the files below a directory; only the last part of a name may differ in
+/// case.
 fn in_folder(folder: &Path, names: &[String]) -> Result<Option<String>, Error> {
     if let Some(name) = names.iter().find(|name| folder.join(name).exists()) {
         return Ok(Some(name.clone()));
@@ -188,7 +188,7 @@ fn in_folder(folder: &Path, names: &[String]) -> Result<Option<String>, Error> {
     for name in names {
         let (below, last) =
             name.rsplit_once('/').map_or(("", name.as_str()), |(below, last)| (below, last));
-        // A folder that is not there has no such file either.
+        // A directory that cannot be read has no such file.
         let Ok(entries) = std::fs::read_dir(folder.join(below)) else { continue };
         let entries = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         let mut alike = entries.filter(|found| is_alike(last, found));

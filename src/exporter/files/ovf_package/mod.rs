@@ -1,4 +1,4 @@
-//! An OVF package: its descriptor and its sums.
+//! An OVF package: its descriptor and its checksums.
 
 mod describe;
 mod members;
@@ -22,44 +22,45 @@ use packaged_vm::PackagedVm;
 
 pub(super) use describe::not_taken;
 
-/// Longest descriptor, in bytes. Those of large vApps have some 200 KiB.
+/// Maximum size of a descriptor, in bytes. Descriptors of large vApps have some 200 KiB.
 const LONGEST_OVF: u64 = 8 << 20;
-/// Longest file of sums, in bytes.
+/// Maximum size of a checksum file, in bytes.
 const LONGEST_MF: u64 = 1 << 20;
-/// Most descriptors and files of sums of an archive, all of which are kept in memory.
+/// Maximum number of descriptors and checksum files in an archive, all of which are read into
+/// memory.
 const MOST_SMALL: usize = 16;
 
-/// A package that was looked into.
+/// A package whose descriptor was read.
 #[derive(Debug)]
 pub(super) struct OvfPackage {
     store: Store,
-    /// Path of the folder of the descriptor inside the store, with a `/` behind it unless empty.
+    /// Path of the descriptor's directory inside the store, with a trailing `/` unless empty.
     prefix: String,
     systems: Vec<PackagedVm>,
     sums: Expected,
-    /// Whether no sum is compared because nobody wants it.
+    /// Whether the user disabled the verification of checksums.
     unchecked: bool,
     method: ExportMethod,
-    /// Disks that no VM has, by their files.
+    /// Names of the disk files that no VM uses.
     unused: Vec<String>,
-    /// Images of CD-ROMs that no VM has.
+    /// Names of the CD-ROM images that no VM uses.
     unused_media: Vec<String>,
-    /// Why the disks of oVirt's storage are not there.
+    /// Reason why disks of oVirt's storage are missing.
     missing: Option<String>,
 }
 
-/// The small files of a package.
+/// Descriptors and checksum files of a package.
 #[derive(Default)]
 struct PackageFiles {
     ovfs: Vec<(String, Vec<u8>)>,
     sums: Vec<(String, Vec<u8>)>,
 }
 
-/// A descriptor as it was read.
+/// A descriptor, as read.
 struct Descriptor<'a> {
     name: &'a str,
     text: &'a [u8],
-    /// The files of sums; in a stream only those before the descriptor.
+    /// The checksum files; in a stream, only those before the descriptor.
     sums: Vec<(String, Vec<u8>)>,
 }
 
@@ -71,7 +72,7 @@ impl OvfPackage {
     pub(super) fn of_archive(store: Store, ignore_checksums: bool) -> Result<Self, Error> {
         let mut found = PackageFiles::default();
         let others = RefCell::new(Vec::new());
-        // One that is a stream is read to its descriptor only, which comes first by the standard.
+        // A stream is read up to its descriptor only, which is the first member by the standard.
         let stream = store.is_stream();
         store.each(
             &|name, _| {
@@ -118,8 +119,8 @@ impl OvfPackage {
         }
     }
 
-    /// Reads a descriptor that lies in a folder. `given` is the folder that the user named, if it
-    /// is one above: files below it may be used, too. Blocks.
+    /// Reads a descriptor in a directory. `given` is the directory that the user passed, if the
+    /// descriptor is below it: files in `given` may be used, too. Blocks.
     ///
     /// # Errors
     /// As those of [`OvfPackage::of_archive`].
@@ -193,20 +194,19 @@ impl OvfPackage {
         })
     }
 
-    /// The VMs in it.
     pub(super) fn systems(&self) -> impl Iterator<Item = &SourceVm> {
         self.systems.iter().map(|system| &system.vm)
     }
 }
 
-/// Whether a member is what a VM is taken from where it lies in a folder: VMware's boxes of Vagrant
-/// hold a VMX, those of libvirt an image.
+/// Whether a member describes a VM by itself: Vagrant boxes contain a VMX (VMware) or an image
+/// (libvirt).
 fn is_packed_vm(name: &str) -> bool {
     let extension = Path::new(name).extension().unwrap_or_default().to_string_lossy();
     extension.eq_ignore_ascii_case("vmx") || format_by_extension(&extension).is_some()
 }
 
-/// What is said of an archive without an OVF, which holds these others.
+/// Error for an archive without an OVF, which contains `others`.
 fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
     let vmx = others.iter().find(|name| has_extension(name, "vmx"));
     match vmx.or(others.first()) {
@@ -215,7 +215,7 @@ fn no_descriptor(store: &Store, others: Vec<String>) -> Error {
     }
 }
 
-/// Adds a file of sums of an archive to those that are `told`.
+/// Adds a checksum file of an archive to `told`.
 pub(super) fn take_sums(
     store: &Store,
     member: Member<'_>,
@@ -228,7 +228,7 @@ pub(super) fn take_sums(
     Ok(())
 }
 
-/// A file of sums that is read into memory.
+/// Reads a checksum file into memory.
 fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
     let name = member.name.clone();
     small(store, member, LONGEST_MF).map_err(|error| match error {
@@ -237,7 +237,7 @@ fn small_sums(store: &Store, member: Member<'_>) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// A member that is read into memory.
+/// Reads a member of at most `most` bytes into memory.
 pub(super) fn small(store: &Store, member: Member<'_>, most: u64) -> Result<Vec<u8>, Error> {
     let mut text = Vec::new();
     let mut limited: Take<&mut dyn Read> = member.content.take(most + 1);

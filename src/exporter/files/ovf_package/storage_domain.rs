@@ -1,19 +1,20 @@
-//! A descriptor of a storage domain of oVirt or RHV, as an export domain is one: it lies in
-//! `master/vms/VM/VM.ovf`, and its disks in `images/DISK/VOLUME` of the domain.
+//! A descriptor in a storage domain of oVirt or RHV, such as an export domain: the descriptor is
+//! `master/vms/VM/VM.ovf`, and the disks are `images/DISK/VOLUME` of the domain.
 
 use std::path::{Path, PathBuf};
 
 use super::members::is_plain;
 use super::{OvfPackage, Store};
 
-/// The folder of a storage domain that the images are in.
+/// Directory of a storage domain that contains the images.
 const IMAGES: &str = "images";
-/// How far above its descriptor a storage domain is looked for, to name it.
+/// Maximum number of parent directories that are searched for a storage domain, to name it in
+/// errors.
 const MOST_ABOVE: usize = 5;
 
 impl OvfPackage {
-    /// The package with its disks where they are: in its own folder, in `images` beside the
-    /// descriptor, or in those of the folder that the user gave. Nothing outside of these folders
+    /// Locates the disks of the package: in its own directory, in `images` beside the descriptor,
+    /// or in `images` of the directory that the user passed. No file outside of these directories
     /// is used. Blocks.
     pub(super) fn with_images_of_domain(mut self, given: Option<&Path>) -> Self {
         let Store::Folder(own) = &self.store else { return self };
@@ -28,7 +29,7 @@ impl OvfPackage {
         self
     }
 
-    /// The first disk that is in a folder of its own, as only oVirt's storage has them.
+    /// The first disk in a directory of its own, which only oVirt's storage has.
     fn first_volume(&self) -> Option<String> {
         let disks = self.systems.iter().flat_map(|system| &system.disks);
         let hrefs = disks.filter(|disk| disk.of_ovirt).filter_map(|disk| disk.href.as_ref());
@@ -37,13 +38,13 @@ impl OvfPackage {
     }
 }
 
-/// Whether there is a file at the path that is below the folder, wherever links lead.
+/// Whether a file exists at the path and, with links resolved, is below the directory.
 fn is_in(base: &Path, path: &Path) -> bool {
     let real = || Some((base.canonicalize().ok()?, path.canonicalize().ok()?));
     real().is_some_and(|(base, path)| path.starts_with(base) && path.is_file())
 }
 
-/// Where a disk was looked for, and what to do.
+/// Error text: the directories that were searched, and the remedy.
 fn missing(href: &str, places: &[(&Path, PathBuf)], own: &Path) -> String {
     let mut looked: Vec<String> = Vec::new();
     for (_, folder) in places {
@@ -87,7 +88,7 @@ mod tests {
         include_str!("../ovf/fixtures/export-domain.ovf")
     }
 
-    /// An export domain of these VMs, with the image of all.
+    /// An export domain with these VMs, which all have the same image.
     fn domain(vms: &[&str]) -> tempfile::TempDir {
         let domain = tempfile::tempdir().expect("a folder");
         let put = |name: &str, bytes: &[u8]| {

@@ -1,13 +1,13 @@
-//! What a VMX tells of the identity of its VM and of its lesser devices.
+//! The identity of a VMX's VM, and its minor devices.
 
 use super::Vmx;
 use super::devices::ControllerUnit;
 use crate::exporter::identity;
 use crate::model::{Board, NotKept, OsFamily, SmbiosText, SoundCard};
 
-/// Most floppy drives of a VM.
+/// Maximum number of floppy drives of a VM.
 const MOST_FLOPPIES: usize = 2;
-/// Longest serial number that is taken, in bytes.
+/// Maximum length of a serial number, in bytes.
 const LONGEST_SERIAL: usize = 64;
 
 impl Vmx {
@@ -22,8 +22,8 @@ impl Vmx {
         }
     }
 
-    /// Its own number, as VMs of macOS have one, else that which VMware makes of the UUID. One that
-    /// is the host's (`serialNumber.reflectHost`) stands nowhere.
+    /// The VM's own serial number, as VMs with macOS have one, else the number that VMware derives
+    /// from the UUID. A serial number of the host (`serialNumber.reflectHost`) is not in the VMX.
     fn serial(&self, uuid: &str) -> Option<SmbiosText> {
         if self.is("serialnumber.reflecthost") {
             return None;
@@ -58,7 +58,7 @@ impl Vmx {
         there.map(|label| NotKept::floppy(&label))
     }
 
-    /// The images that lie in drives when the VM starts.
+    /// Images in drives that are connected when the VM starts.
     fn media(&self) -> impl Iterator<Item = NotKept> {
         self.units().filter_map(|(prefix, ..)| {
             let file = self.get(&format!("{prefix}.filename"))?;

@@ -1,29 +1,28 @@
-//! What the units of a VMX's controllers are: disks, CD-ROM drives, or devices of the source's
+//! Devices at the units of a VMX's controllers: disks, CD-ROM drives, or devices of the source's
 //! host.
 
 use super::Vmx;
 use crate::model::NotKept;
 
-/// A unit of a controller.
+/// Device at a unit of a controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControllerUnit {
     Disk,
-    /// With a medium or without.
+    /// With or without a medium.
     Cdrom,
-    /// A device of the host that the guest speaks to itself: a tape drive, a scanner.
+    /// A passed-through device of the host: a tape drive, a scanner.
     Host,
 }
 
-/// Beginnings of what a drive of the host is called where no `deviceType` says that it is one, in
-/// lower case.
+/// Prefixes of paths of a host's CD-ROM drive, for lines without a `deviceType`, in lower case.
 const DRIVES: [&str; 5] = ["/vmfs/devices/cdrom/", "/dev/cdrom", "/dev/sr", "/dev/scd", "/dev/dvd"];
-/// Most devices of a host's PCI bus that a VM has (vSphere 8, "Configuration Maximums").
+/// Maximum number of passed-through PCI devices of a VM (vSphere 8, "Configuration Maximums").
 const MOST_PCI: usize = 32;
 
 impl Vmx {
-    /// What the unit of that key prefix is. VMware writes `disk`, `scsi-hardDisk`, `ata-hardDisk`,
-    /// `rawDisk` and `plainDisk` for disks, or nothing; `cdrom-image`, `cdrom-raw` and
-    /// `atapi-cdrom` for drives; `scsi-passthru` for whatever is on a bus of the host.
+    /// Type of the device with that key prefix. VMware writes `disk`, `scsi-hardDisk`,
+    /// `ata-hardDisk`, `rawDisk` and `plainDisk` for disks, or nothing; `cdrom-image`, `cdrom-raw`
+    /// and `atapi-cdrom` for drives; `scsi-passthru` for any device on a bus of the host.
     pub(super) fn unit(&self, prefix: &str) -> ControllerUnit {
         let get = |key| self.get(&format!("{prefix}.{key}")).unwrap_or_default();
         let kind = get("devicetype").to_ascii_lowercase();
@@ -46,7 +45,7 @@ impl Vmx {
         u32::try_from(drives.count()).unwrap_or(u32::MAX)
     }
 
-    /// Devices of the source's host, which no other host has.
+    /// Devices of the source's host, which the target host does not have.
     pub(super) fn passed_through(&self) -> Vec<NotKept> {
         let on_controllers = self.units().filter_map(|(prefix, ..)| {
             let file = self.get(&format!("{prefix}.filename")).unwrap_or_default();

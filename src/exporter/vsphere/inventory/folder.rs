@@ -1,5 +1,5 @@
-//! Small files of a datastore, and the addresses of all (vSphere Web Services Programming Guide,
-//! "HTTP access to datastores").
+//! Small files of a datastore, and the URLs of all its files (vSphere Web Services Programming
+//! Guide, "HTTP access to datastores").
 
 use std::time::Duration;
 
@@ -12,44 +12,44 @@ use crate::exporter::tls::Client;
 use crate::exporter::{Error, Settings};
 use crate::model::{ByteSize, SourceVm, chain};
 
-/// What RFC 3986 section 2.3 leaves as it is, and the `/` of paths.
+/// Characters that RFC 3986 section 2.3 leaves unencoded, and the `/` of paths.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Why a file could not be had.
+/// Reason why a file could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::exporter::vsphere) enum Missing {
     /// The VM has no such file: it was never started.
     #[error("the VM has no such file")]
     None,
-    /// It was not understood where it is.
+    /// The path of the file is not a datastore path.
     #[error("'{0}' is no datastore path")]
     Path(String),
-    /// The lease's entry is of no use.
+    /// The URL in the lease is invalid: what is wrong with it, as a verb phrase.
     #[error("address of the file {0}")]
     Address(&'static str),
-    /// The server did not say what or where, or this machine did not take it.
+    /// The server returned an error, or writing the file here failed.
     #[error("{}", chain(.0))]
     Failed(#[from] Error),
-    /// The server broke off.
+    /// The connection failed.
     #[error("{}", chain(.0))]
     Http(reqwest::Error),
-    /// It answered something else than a file.
+    /// The server returned this HTTP status instead of the file.
     #[error("server answered HTTP {0}")]
     Status(u16),
-    /// Nobody has variables of that size.
+    /// The file exceeds this limit in bytes.
     #[error("the file is larger than {}", ByteSize(*.0 as u64))]
     TooLarge(usize),
 }
 
 impl From<reqwest::Error> for Missing {
     fn from(error: reqwest::Error) -> Self {
-        // The address may hold a ticket.
+        // The URL may contain a ticket.
         Self::Http(error.without_url())
     }
 }
 
-/// The address of a file, such as `[datastore] folder/file`, of a VM.
+/// URL of a VM's file, such as `[datastore] folder/file`.
 pub(in crate::exporter::vsphere) fn folder_url(
     vsphere: &VSphere,
     vm: &SourceVm,
@@ -61,7 +61,7 @@ pub(in crate::exporter::vsphere) fn folder_url(
 }
 
 impl Missing {
-    /// Whether the same may well succeed a moment later.
+    /// Whether the same request may succeed if it is repeated.
     fn is_transient(&self) -> bool {
         match self {
             Self::Http(_) => true,
@@ -71,7 +71,7 @@ impl Missing {
     }
 }
 
-/// Reads a file of at most `most` bytes in this session.
+/// Downloads a file of at most `most` bytes in this session.
 pub(in crate::exporter::vsphere) async fn read_small(
     vsphere: &VSphere,
     url: Url,
@@ -80,16 +80,16 @@ pub(in crate::exporter::vsphere) async fn read_small(
     read(&vsphere.soap.client(), url, &vsphere.settings, most).await
 }
 
-/// Path of the VM's datacenter without the leading slash, by the VM's own: in each datacenter VMs
-/// lie below a folder `vm`.
+/// Path of the VM's datacenter without the leading slash, from the VM's path: in each datacenter,
+/// VMs are below a folder `vm`.
 fn datacenter_path(path: &str, name: &str) -> Option<String> {
     let parts: Vec<_> = path.trim_start_matches('/').split('/').collect();
     let at = parts.windows(2).position(|two| decode_name(two[0]) == name && two[1] == "vm")?;
     Some(parts[..=at].join("/"))
 }
 
-/// The address of `[datastore] folder/file` (vSphere Web Services Programming Guide, "HTTP access
-/// to datastores"). The server decodes `dcPath` and `dsName` twice, the path once.
+/// URL of `[datastore] folder/file` (vSphere Web Services Programming Guide, "HTTP access to
+/// datastores"). The server decodes `dcPath` and `dsName` twice, the path once.
 fn address(sdk: &Url, path: &str, datacenter: &str) -> Option<Url> {
     let (datastore, file) = path.strip_prefix('[')?.split_once("] ")?;
     let once = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
@@ -100,7 +100,7 @@ fn address(sdk: &Url, path: &str, datacenter: &str) -> Option<Url> {
     Some(url)
 }
 
-/// Reads a file of at most `most` bytes, again a few times when the server stumbles.
+/// Downloads a file of at most `most` bytes, with a few retries on errors of the server.
 pub(in crate::exporter::vsphere) async fn read(
     client: &Client,
     url: Url,

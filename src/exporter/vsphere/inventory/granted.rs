@@ -1,5 +1,4 @@
-//! What the login may do on a VM and its datastores, as the server's `AuthorizationManager` tells
-//! it.
+//! Privileges of the login on a VM and its datastores, from the server's `AuthorizationManager`.
 
 use std::collections::HashSet;
 
@@ -12,7 +11,7 @@ use crate::model::SourceVm;
 
 const FETCH: &str = "FetchUserPrivilegeOnEntities";
 
-/// What the login may do. Objects that were not asked about grant nothing.
+/// Privileges of the login. Objects that were not queried grant nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Granted {
     objects: Vec<GrantedObject>,
@@ -21,13 +20,14 @@ pub struct Granted {
 #[derive(Debug, Clone)]
 struct GrantedObject {
     on: On,
-    /// For messages: `web01`, `datastore ssd1`.
+    /// Name for messages: `web01`, `datastore ssd1`.
     name: String,
     privileges: HashSet<String>,
 }
 
 impl Granted {
-    /// What a need takes and the login does not have, one line each: `VApp.Export on web01`.
+    /// The privileges that an operation needs and the login lacks, each with its object:
+    /// `VApp.Export on web01`.
     pub fn lacks(&self, need: Need) -> Vec<String> {
         let of_line = |line: Privilege| {
             let objects = self.objects.iter().filter(move |object| object.on == line.on);
@@ -39,11 +39,12 @@ impl Granted {
 }
 
 impl VSphere {
-    /// What the login may do on `vm`, its datastores, and the folder that it is to be moved to.
-    /// `None` where the server does not tell: an old ESXi host, or a login that may not ask.
+    /// The privileges of the login on `vm`, its datastores, and the folder that the VM will be
+    /// moved to. `None` if the server does not provide them: an old ESXi host, or a login that may
+    /// not query them.
     ///
     /// # Errors
-    /// What happened on the way to the server.
+    /// Errors of the connection and the server.
     pub async fn granted(
         &self,
         vm: &SourceVm,
@@ -59,7 +60,8 @@ impl VSphere {
     ) -> Result<Option<Granted>, Error> {
         let Some(manager) = &self.authorization_manager else { return Ok(None) };
         let session = self.properties(&self.session_manager, &["currentSession"]).await?;
-        // As the server writes it: `VSPHERE.LOCAL\Administrator` for what was typed in another way.
+        // The server's spelling, such as `VSPHERE.LOCAL\Administrator`, which may differ from the
+        // typed one.
         let user = session.get("currentSession").map_or("", |session| session.text_of("userName"));
         let user = if user.is_empty() { self.settings.username.as_str() } else { user };
         let moref = Moref::new("VirtualMachine", &vm.id);

@@ -1,7 +1,7 @@
 //! vSphere's escaping of entity names.
 
-/// A name as the vSphere client shows it: `%2f`, `%5c` and `%25` stand for `/`, `\` and `%`
-/// (vim25 reference, `ManagedEntity.name`). Nothing else is escaped.
+/// Decodes a name to the form that the vSphere client shows: `%2f`, `%5c` and `%25` stand for `/`,
+/// `\` and `%` (vim25 reference, `ManagedEntity.name`). No other characters are escaped.
 pub(in crate::exporter::vsphere) fn decode_name(name: &str) -> String {
     let mut decoded = String::with_capacity(name.len());
     let mut rest = name;
@@ -21,7 +21,7 @@ pub(in crate::exporter::vsphere) fn decode_name(name: &str) -> String {
     decoded
 }
 
-/// A name as the server takes it.
+/// Encodes a name to the form that the server expects.
 pub(in crate::exporter::vsphere) fn encode_name(name: &str) -> String {
     name.replace('%', "%25").replace('/', "%2f").replace('\\', "%5c")
 }

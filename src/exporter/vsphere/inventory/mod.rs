@@ -1,4 +1,4 @@
-//! Which VMs there are, and where they lie in the tree.
+//! Lists VMs with their inventory paths.
 
 pub(in crate::exporter) mod folder;
 pub(in crate::exporter) mod granted;
@@ -19,27 +19,26 @@ use crate::model::ByteSize;
 use inventory_names::decode_name;
 use select::{InventoryLocation, VmCandidate, select};
 
-/// Deepest inventory followed: a guard against folders that contain each other.
+/// Maximum depth of the inventory: a guard against folders that contain each other.
 const DEEPEST: usize = 100;
 
-/// The kinds of object that a path goes through, with the properties that lead upwards.
+/// Object types that a path passes through, with the properties that refer to the parent.
 const ANCESTORS: [(&str, &[&str]); 3] = [
     ("Folder", &["name", "parent"]),
     ("Datacenter", &["name", "parent"]),
     ("VirtualApp", &["name", "parent", "parentFolder"]),
 ];
 
-/// A VM found by its selector.
 pub(super) struct FoundVm {
     pub(super) moref: Moref,
     pub(super) place: InventoryLocation,
 }
 
 impl VSphere {
-    /// All VMs of all datacenters, ordered by path.
+    /// All VMs of all datacenters, sorted by path.
     ///
     /// # Errors
-    /// What happened on the way to the server.
+    /// Errors of the connection and the server.
     pub async fn list(&self) -> Result<Vec<VmSummary>, Error> {
         self.in_session(async || self.list_once().await).await
     }
@@ -61,7 +60,7 @@ impl VSphere {
         Ok(list)
     }
 
-    /// The one VM that `selector` names: its name, inventory path or moref.
+    /// The VM that `selector` names: a name, inventory path or moref.
     pub(super) async fn find(&self, selector: &str) -> Result<FoundVm, Error> {
         let (tree, vms) = self.tree(&["name", "parent", "parentVApp"]).await?;
         let candidates: Vec<VmCandidate> = vms
@@ -80,8 +79,8 @@ impl VSphere {
         Ok(FoundVm { moref, place })
     }
 
-    /// The folder of VMs at an inventory path, `/DC0/vm/Old`, or below the folder of VMs of the
-    /// datacenter, `Old`.
+    /// The VM folder at an inventory path (`/DC0/vm/Old`), or at a path below the datacenter's VM
+    /// folder (`Old`).
     pub(super) async fn find_folder(
         &self,
         path: &str,
@@ -129,13 +128,13 @@ struct Tree {
     entities: HashMap<Moref, Entity>,
 }
 
-/// A path with names as the vSphere client shows them.
+/// Joins names to a path, as the vSphere client shows them.
 fn shown(names: &[&str]) -> String {
     names.iter().map(|name| decode_name(name)).collect::<Vec<_>>().join("/")
 }
 
 impl Tree {
-    /// The names from below the root down to an object; `None` where one above may not be seen.
+    /// The names from below the root down to an object; `None` if the login may not see a parent.
     fn names(&self, of: &Moref) -> Option<Vec<&str>> {
         let mut names = Vec::new();
         let mut next = of;
@@ -148,7 +147,7 @@ impl Tree {
         Some(names)
     }
 
-    /// Walks upwards. A VM inside a vApp has no `parent`, only a `parentVApp`.
+    /// Follows the parents up to the root. A VM inside a vApp has no `parent`, only a `parentVApp`.
     fn place(&self, vm: &Object) -> InventoryLocation {
         let mut names = vec![vm.text("name")];
         let mut datacenter = None;
@@ -192,7 +191,7 @@ fn summary(vm: &Object, place: InventoryLocation) -> VmSummary {
     }
 }
 
-/// The custom attributes by their names, which `availableField` has (vim25, `CustomFieldDef`).
+/// The custom attributes by their names, which are in `availableField` (vim25, `CustomFieldDef`).
 fn attributes(vm: &Object) -> BTreeMap<String, String> {
     let Some((fields, values)) = vm.get("availableField").zip(vm.get("customValue")) else {
         return BTreeMap::new();

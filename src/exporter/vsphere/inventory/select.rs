@@ -1,22 +1,21 @@
-//! Which VM a name, an inventory path or a moref means.
+//! Selects a VM by name, inventory path or moref.
 
 use super::super::soap::args::Moref;
 use super::inventory_names::decode_name;
 use crate::exporter::Error;
 
-/// Most similar names shown for a name that does not exist.
+/// Maximum number of similar names shown for a name that does not exist.
 const MOST_NEAR: usize = 3;
 
-/// A VM that a selector may mean.
 pub(in crate::exporter::vsphere) struct VmCandidate {
     pub(in crate::exporter::vsphere) moref: Moref,
-    /// Its name as vSphere writes it.
+    /// Name as vSphere escapes it.
     pub(in crate::exporter::vsphere) raw_name: String,
     pub(in crate::exporter::vsphere) place: InventoryLocation,
 }
 
 impl VmCandidate {
-    /// Names are compared as shown and as vSphere writes them (`a/b` and `a%2fb`).
+    /// Names match as shown and as vSphere escapes them (`a/b` and `a%2fb`).
     fn is_meant_by(&self, selector: &str) -> bool {
         let path = self.place.path.as_deref().is_some_and(|path| {
             let path = path.trim_start_matches('/');
@@ -34,7 +33,7 @@ impl VmCandidate {
     }
 }
 
-/// The index of the one candidate that `selector` means.
+/// Index of the only candidate that `selector` matches.
 ///
 /// # Errors
 /// [`Error::NotFound`] with similar names, [`Error::Ambiguous`] with all paths.
@@ -57,7 +56,7 @@ pub(in crate::exporter::vsphere) fn select(
     }
 }
 
-/// Paths of VMs whose names differ from what was asked for by case, a part, or a typing error.
+/// Paths of VMs whose names differ from the selector by case, a part, or a typing error.
 fn near(selector: &str, candidates: &[VmCandidate]) -> Vec<String> {
     let wanted = selector.rsplit('/').next().unwrap_or(selector).to_lowercase();
     let mut ranked: Vec<(usize, String)> = candidates
@@ -90,12 +89,11 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Where a VM lies.
+/// Inventory location of a VM.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::exporter::vsphere) struct InventoryLocation {
-    /// Inventory path with names as vSphere writes them, a `/` inside a name being `%2f`.
+    /// Inventory path with names as vSphere escapes them: a `/` inside a name is `%2f`.
     pub(in crate::exporter::vsphere) path: Option<String>,
-    /// Name of the datacenter.
     pub(in crate::exporter::vsphere) datacenter: Option<String>,
 }
 

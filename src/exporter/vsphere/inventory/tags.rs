@@ -1,5 +1,5 @@
-//! Tags of VMs. SOAP does not know them: they are in vCenter's REST API, under `/rest` from 6.5 on
-//! ("vSphere Automation API", package `com.vmware.cis.tagging`), which wants a login of its own.
+//! Tags of VMs. Tags are not in the SOAP API, but in vCenter's REST API, under `/rest` since 6.5
+//! ("vSphere Automation API", package `com.vmware.cis.tagging`), which needs a login of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,19 +20,19 @@ const SESSION: &str = "com/vmware/cis/session";
 const CATEGORY: &str = "com/vmware/cis/tagging/category";
 const TAG: &str = "com/vmware/cis/tagging/tag";
 const ASSOCIATION: &str = "com/vmware/cis/tagging/tag-association";
-/// Objects that are asked about at a time; the API takes at most 2000.
+/// Objects per request; the API accepts at most 2000.
 const AT_A_TIME: usize = 1000;
-/// Most tags, each of which is asked for alone: a vCenter has 18 000 at most, and ties 100 000 to
-/// objects ("Configuration Maximums").
+/// Maximum number of tags, each of which takes a request: a vCenter has 18 000 at most, and
+/// attaches 100 000 to objects ("Configuration Maximums").
 const MOST_TAGS: u64 = 50_000;
 const MOST_ATTACHED: u64 = 500_000;
 
 impl VSphere {
-    /// Reads the tags of `vms`, in a session that ends with it; the server ends one whose future is
-    /// dropped, after five minutes.
+    /// Reads the tags of `vms` in a REST session, which is closed at the end. If the future is
+    /// dropped, the server ends the session after five minutes.
     ///
     /// # Errors
-    /// [`Error::NoTags`] where the server has none, and what happened on the way.
+    /// [`Error::NoTags`] if the server has no tags; errors of the connection and the server.
     pub async fn add_tags(&self, vms: &mut [VmSummary]) -> Result<(), Error> {
         let rest = Rest::log_in(&self.settings).await?;
         let read = rest.read_tags(vms).await;
@@ -41,15 +41,15 @@ impl VSphere {
     }
 }
 
-/// A tag that is there.
+/// An existing tag.
 pub(in crate::exporter::vsphere) struct TagMatch {
     pub(in crate::exporter::vsphere) id: String,
-    /// Whether the VM has it.
+    /// Whether the VM has the tag.
     pub(in crate::exporter::vsphere) attached: bool,
 }
 
 impl VSphere {
-    /// The tag of that category and name, and whether the VM has it.
+    /// The tag of that category and name, and whether the VM has the tag.
     pub(in crate::exporter::vsphere) async fn find_tag(
         &self,
         vm: &str,
@@ -64,7 +64,7 @@ impl VSphere {
         Ok(found)
     }
 
-    /// Gives the VM a tag, or takes it from the VM.
+    /// Attaches a tag to the VM, or detaches it.
     pub(in crate::exporter::vsphere) async fn attach(
         &self,
         vm: &str,
@@ -78,24 +78,23 @@ impl VSphere {
     }
 }
 
-/// A VM, as the API names objects.
+/// A VM, in the notation of the API.
 fn object(vm: &str) -> serde_json::Value {
     json!({"type": "VirtualMachine", "id": vm})
 }
 
-/// A session of the REST API.
 struct Rest<'a> {
     client: Client,
     settings: &'a Settings,
     session: String,
 }
 
-/// The server names tags without end.
+/// Error: the server returned too many tags.
 fn too_many(exhausted: Exhausted) -> Error {
     Error::Reply { method: "POST list-attached-tags-on-objects", reason: exhausted.to_string() }
 }
 
-/// What every answer is wrapped in.
+/// Wrapper of every reply.
 #[derive(Deserialize)]
 struct RestAnswer<T> {
     value: T,
@@ -104,7 +103,7 @@ struct RestAnswer<T> {
 #[derive(Deserialize)]
 struct Attached {
     object_id: TaggedObject,
-    /// Absent or null for none.
+    /// Absent or null if there are no tags.
     tag_ids: Option<Vec<String>>,
 }
 
@@ -128,7 +127,7 @@ impl<'a> Rest<'a> {
     async fn log_in(settings: &'a Settings) -> Result<Self, Error> {
         let client = Client::new(&settings.trust)?;
         let mut rest = Self { client, settings, session: String::new() };
-        // Without a cookie: the session goes by its header alone.
+        // Without a cookie: the session is identified by its header alone.
         let request = || {
             rest.request(Method::POST, &[SESSION], None)
                 .basic_auth(&settings.username, Some(settings.password.reveal()))
@@ -144,7 +143,7 @@ impl<'a> Rest<'a> {
     async fn log_out(self) -> Result<(), Error> {
         let request = || self.request(Method::DELETE, &[SESSION], None);
         match self.send("DELETE session", request).await {
-            // It has ended already.
+            // The session has already ended.
             Ok(_) | Err(Error::Status { status: 401, .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -181,7 +180,7 @@ impl<'a> Rest<'a> {
         Ok(())
     }
 
-    /// The ids of the tags of each VM.
+    /// Ids of the tags of each VM.
     async fn attached(&self, vms: &[String]) -> Result<Vec<(String, Vec<String>)>, Error> {
         let objects: Vec<_> = vms.iter().map(|vm| object(vm)).collect();
         let action = Some("~action=list-attached-tags-on-objects");
@@ -245,14 +244,14 @@ impl<'a> Rest<'a> {
         self.value(method, request).await
     }
 
-    /// A call of the address that the parts of `path` make.
+    /// A request to the URL with the segments of `path`.
     fn request(&self, method: Method, path: &[&str], query: Option<&str>) -> RequestBuilder {
         let mut url = self.settings.url.clone();
         url.set_path("rest");
         url.set_query(query);
         if let Ok(mut segments) = url.path_segments_mut() {
             let (fixed, rest) = path.split_at(1);
-            // An id is one segment, whatever the server put into it.
+            // An id is one segment, whatever characters it contains.
             segments.extend(fixed[0].split('/')).extend(rest);
         }
         let request = self.client.http().request(method, url).timeout(CALL_TIMEOUT);

@@ -1,4 +1,4 @@
-//! Which address of a lease belongs to which disk, and whom to trust there.
+//! Maps the URLs of a lease to disks, and decides which certificates are trusted there.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,14 @@ use crate::exporter::transfer::StreamSource;
 use crate::exporter::{self, BandwidthLimit, Error, Thumbprint};
 use crate::model::{DiskId, SourceDisk};
 
-/// The entry of each disk, in the order of `disks`.
+/// The lease's entry for each disk, in the order of `disks`.
 ///
-/// A key ends in controller, bus and unit: `/vm-42/ParaVirtualSCSIController0:0`. One disk and one
-/// entry that both stay over belong together; should they not, their capacities tell.
+/// A key ends in controller, bus and unit: `/vm-42/ParaVirtualSCSIController0:0`. If exactly one
+/// disk and one entry are left unmatched, they belong together; the capacity of the disk detects a
+/// wrong match.
 ///
 /// # Errors
-/// [`Error::NoUrl`]: a disk left out would be a hole in the export.
+/// [`Error::NoUrl`]: without the disk, the export would be incomplete.
 pub(in crate::exporter::vsphere) fn entries<'a>(
     disks: &[SourceDisk],
     urls: &'a [DeviceUrl],
@@ -49,19 +50,18 @@ pub(in crate::exporter::vsphere) fn last(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
-/// Makes sources of entries. Disks of one host share its client.
+/// Creates sources from entries. Disks of one host share its client.
 pub(in crate::exporter::vsphere) struct Sources<'a> {
     vsphere: &'a VSphere,
     clients: HashMap<(String, Option<Thumbprint>), Client>,
 }
 
 impl<'a> Sources<'a> {
-    /// Sources offered by `vsphere`.
     pub(in crate::exporter::vsphere) fn new(vsphere: &'a VSphere) -> Self {
         Self { vsphere, clients: HashMap::new() }
     }
 
-    /// Where `disk` is according to `entry`, as fast as `limit` allows.
+    /// Source of `disk` from `entry`, limited by `limit`.
     pub(in crate::exporter::vsphere) fn source(
         &mut self,
         disk: &DiskId,
@@ -74,7 +74,7 @@ impl<'a> Sources<'a> {
         Ok(StreamSource { client, url, read_timeout, limit })
     }
 
-    /// The address of `entry` and a client that trusts its host; or what is wrong with the entry.
+    /// The URL of `entry` and a client that trusts its host; or what is wrong with the entry.
     pub(in crate::exporter::vsphere) fn address(
         &mut self,
         entry: &DeviceUrl,
@@ -100,8 +100,8 @@ impl<'a> Sources<'a> {
         let client = match self.clients.get(&(host.clone(), pin)) {
             Some(client) => client.clone(),
             None => {
-                // The lease comes over a connection that is trusted already, so its word counts
-                // for the host, whose own certificate seldom has an authority behind it.
+                // The lease arrives over a trusted connection, so its thumbprint is trusted for the
+                // host, whose own certificate seldom has an authority.
                 let trust =
                     pin.map_or_else(|| self.vsphere.settings.trust.clone(), Trust::Thumbprint);
                 let client = Client::new(&trust)?;
@@ -113,8 +113,8 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// An address of a lease. An ESXi host writes `*` for itself, however it was reached; a port that
-/// stands there explicitly stays (vim25 reference, `HttpNfcLeaseDeviceUrl.url`).
+/// Resolves a URL of a lease. An ESXi host writes `*` for itself, by whatever name it was reached;
+/// an explicit port stays (vim25 reference, `HttpNfcLeaseDeviceUrl.url`).
 fn resolve(text: &str, sdk: &Url) -> Result<Url, &'static str> {
     let mut url = Url::parse(text).map_err(|_| "is not a URL")?;
     if url.scheme() != "https" {

@@ -1,5 +1,5 @@
-//! All disks of a lease, some at a time. When one is lost the others stop, and all of them have
-//! let go of their files before anybody hears of it.
+//! Downloads all disks of a lease, some in parallel. When one disk fails, the others stop. The
+//! error is returned after all of them have closed their files.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,18 +23,17 @@ use crate::progress::{Progress, Task, Unit};
 /// Time between two reports of progress.
 const REPORT: Duration = Duration::from_millis(250);
 
-/// What there is of one disk, whatever lease it comes by.
+/// State of one disk, which survives the loss of a lease.
 #[derive(Debug, Clone)]
 pub(in crate::exporter::vsphere) struct DiskDownload {
-    /// Where it goes.
     pub(in crate::exporter::vsphere) part: Arc<PartFile>,
-    /// How far it is.
+    /// Progress of the disk.
     pub(in crate::exporter::vsphere) meter: Arc<Meter>,
     arrived: Arc<Mutex<Option<FinishedDisk>>>,
 }
 
 impl DiskDownload {
-    /// A slot for the file `part`, with what is in it already.
+    /// State for the file `part`; `whole` is set if the file is finished already.
     pub(in crate::exporter::vsphere) fn new(
         part: Arc<PartFile>,
         whole: Option<FinishedDisk>,
@@ -46,43 +45,41 @@ impl DiskDownload {
         Self { part, meter, arrived: Arc::new(Mutex::new(whole)) }
     }
 
-    /// The disk, once it is whole. It then stays, whatever happens to the lease.
+    /// The disk, if finished. A finished disk survives the loss of the lease.
     pub(in crate::exporter::vsphere) fn arrived(&self) -> Option<FinishedDisk> {
         self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says that it is whole, or that it is not any more.
+    /// Marks the disk as finished, or as not finished any more.
     pub(in crate::exporter::vsphere) fn set(&self, whole: Option<FinishedDisk>) {
         *self.arrived.lock().unwrap_or_else(PoisonError::into_inner) = whole;
     }
 }
 
 /// One disk to download. A stream cannot be resumed: each attempt begins at 0, under the same
-/// lease, and costs the other disks nothing.
+/// lease, and does not affect the other disks.
 pub(in crate::exporter::vsphere) struct Download<'a> {
-    /// Which disk of the VM.
     pub(in crate::exporter::vsphere) disk: DiskId,
-    /// Its size as the guest sees it.
+    /// Size as the guest sees it.
     pub(in crate::exporter::vsphere) capacity: ByteSize,
-    /// Where it comes from.
     pub(in crate::exporter::vsphere) source: StreamSource,
-    /// Where it goes.
+    /// State with the output file.
     pub(in crate::exporter::vsphere) slot: DiskDownload,
-    /// The lease that covers it.
+    /// The lease that the download belongs to.
     pub(in crate::exporter::vsphere) lease: Lease,
-    /// What the lease calls it.
+    /// Key of the disk in the lease.
     pub(in crate::exporter::vsphere) key: String,
-    /// Whether the server sums by SHA-1.
+    /// Whether the server computes SHA-1 instead of SHA-256.
     pub(in crate::exporter::vsphere) sha1: bool,
-    /// What it becomes, if it is not to be kept as it is.
+    /// Conversion of the stream; `None` keeps the stream as it is.
     pub(in crate::exporter::vsphere) rewrite: Option<Rewrite>,
-    /// How often it may be begun anew.
+    /// Limits for retries.
     pub(in crate::exporter::vsphere) retry: Retry,
-    /// Told when it is whole.
+    /// Callback for the finished disk.
     pub(in crate::exporter::vsphere) note: Option<OnFinished<'a>>,
 }
 
-/// What the lease's keeper needs to know about `downloads`.
+/// Progress of `downloads`, for the lease renewal.
 pub(in crate::exporter::vsphere) fn gauge(downloads: &[Download<'_>]) -> TransferProgress {
     let meters = || -> Vec<_> { downloads.iter().map(|one| one.slot.meter.clone()).collect() };
     let whole = total(downloads).max(1);
@@ -97,10 +94,10 @@ pub(in crate::exporter::vsphere) fn gauge(downloads: &[Download<'_>]) -> Transfe
     }
 }
 
-/// Downloads everything that is not there yet, at most `parallel` at a time, into the slots.
+/// Downloads all unfinished disks, at most `parallel` at a time.
 ///
 /// # Errors
-/// The first that happened. [`Error::Cancelled`] when `cancel` says so.
+/// The first error; [`Error::Cancelled`] when `cancel` is cancelled.
 pub(in crate::exporter::vsphere) async fn download_all(
     downloads: &[Download<'_>],
     parallel: usize,
@@ -121,7 +118,7 @@ pub(in crate::exporter::vsphere) async fn download_all(
     }
     ended.sort_by_key(|(index, _)| *index);
     let mut errors = ended.into_iter().filter_map(|(_, end)| end.err());
-    // A disk that was only stopped is not the reason.
+    // A disk that was only stopped is not the cause.
     match errors.find(|error| !is_cancelled(error)) {
         Some(error) => Err(error),
         None => Ok(()),
@@ -223,7 +220,7 @@ impl Download<'_> {
     }
 }
 
-/// What broke, with the reason behind it on the same line.
+/// An error with its cause, on one line.
 pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {cause}"),
@@ -231,7 +228,7 @@ pub(super) fn with_cause(error: &dyn std::error::Error) -> String {
     }
 }
 
-/// Does `work` and reports how far it is from time to time, and at the end.
+/// Runs `work`, and reports its progress periodically and at the end.
 async fn reporting<T>(task: &Task, meter: &Meter, work: impl Future<Output = T>) -> T {
     let tell = || {
         task.received(meter.moved());
@@ -252,7 +249,7 @@ async fn reporting<T>(task: &Task, meter: &Meter, work: impl Future<Output = T>)
     end
 }
 
-/// Gives an endless loop the type of one.
+/// Gives an endless loop its type.
 async fn never(endless: impl Future<Output = Infallible>) -> Infallible {
     endless.await
 }

@@ -1,5 +1,6 @@
-//! A whole export: files begun, lease taken, disks downloaded and proven, files named, lease ended.
-//! Whatever goes wrong, the lease is aborted and no file of this run stays.
+//! A complete export: creates the files, requests the lease, downloads and verifies the disks,
+//! renames the files, and ends the lease. On any error, the lease is aborted and all files of this
+//! run are removed.
 
 use std::time::Duration;
 
@@ -21,23 +22,23 @@ use crate::model::{
 use crate::panics::{self, caught};
 use crate::progress::{Control, Event, Progress};
 
-/// How many read timeouts may pass without a byte before the lease's keeper gives up.
+/// Number of read timeouts without a byte after which the lease is given up.
 const PATIENCE: u32 = 10;
-/// Longest wait for the lease of a killed run: it lives for 300 s on all known servers.
+/// Longest wait for the lease of an interrupted run: it times out after 300 s on all known servers.
 const DEAD_LEASE: Duration = Duration::from_secs(330);
-/// Time between two attempts at that.
+/// Pause between two attempts during that wait.
 const DEAD_LEASE_POLL: Duration = Duration::from_secs(1);
 
 impl VSphere {
-    /// Downloads all disks of `vm` into the request's folder as `<disk-id>.vmdk`, checked; or as
-    /// `<disk-id>.raw` where they are read from the datastore.
+    /// Downloads and verifies all disks of `vm` into the request's directory as `<disk-id>.vmdk`,
+    /// or as `<disk-id>.raw` if they are read from the datastore.
     ///
-    /// The caller cancels by `cancel` and then waits: dropping the future instead would leave the
-    /// lease to its timeout.
+    /// The caller cancels by `cancel` and then waits: if the future were dropped instead, the lease
+    /// would only end by its timeout.
     ///
     /// # Errors
-    /// [`Error::Exists`] before anything begins; [`Error::Download`] when a disk did not arrive
-    /// whole; [`Error::NoUrl`] when the server leaves a disk out; [`Error::Cancelled`].
+    /// [`Error::Exists`] before any file is written; [`Error::Download`] when a disk is truncated
+    /// or wrong; [`Error::NoUrl`] when the server omits a disk; [`Error::Cancelled`].
     pub async fn export(
         &self,
         vm: &SourceVm,
@@ -60,7 +61,7 @@ impl VSphere {
         }
     }
 
-    /// The format that the disks of a lease get here.
+    /// Format of the exported disks of a lease.
     pub(in crate::exporter::vsphere) fn disk_format(&self) -> DiskFormat {
         if self.settings.rewrite.is_some() { DiskFormat::Qcow2 } else { DiskFormat::Vmdk }
     }
@@ -88,20 +89,20 @@ impl VSphere {
     }
 }
 
-/// One export under way.
+/// State of one export.
 struct ExportRun<'a> {
     vsphere: &'a VSphere,
     vm: &'a SourceVm,
     request: &'a ExportRequest<'a>,
     slots: Vec<DiskDownload>,
-    /// What is exported, if not the VM itself.
+    /// The snapshot to export; `None` to export the VM itself.
     snapshot: Option<Moref>,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
 
 impl ExportRun<'_> {
-    /// Takes the snapshot, exports it and removes it, whatever happens.
+    /// Takes the snapshot, exports it, and removes it in any case.
     async fn over_snapshot(&mut self, request: &SnapshotRequest) -> Result<ExportedVm, Error> {
         let control = Control { progress: self.progress, cancel: self.cancel };
         let taken = self.vsphere.take_snapshot(self.vm, request, control).await;
@@ -129,8 +130,9 @@ impl ExportRun<'_> {
         end
     }
 
-    /// Takes a lease, and another one when it or its session is lost: that costs only the disks
-    /// under way. Each new round has a login of its own, so that nothing of the old one stays.
+    /// Exports by a lease, and requests a new one when the lease or its session is lost: only disks
+    /// in progress are then downloaded again. Each round uses a new login, so that nothing of the
+    /// old session remains.
     async fn rounds(&self) -> Result<ExportedVm, Error> {
         let retry = self.vsphere.settings.retry.of_server();
         let mut pauses = retry.pauses();
@@ -166,14 +168,14 @@ impl ExportRun<'_> {
         }
     }
 
-    /// How many disks are whole.
+    /// Number of finished disks.
     fn whole(&self) -> usize {
         self.slots.iter().filter(|slot| slot.arrived().is_some()).count()
     }
 
-    /// Without a lease the VM may have been started, and stopped again: its disks would then be of
-    /// two states. So the whole ones count only while its revision stays the same.
-    /// A snapshot stays what it is.
+    /// Without a lease, the VM may have been started and stopped: its disks would then be of two
+    /// states. So finished disks are discarded when the VM's revision has changed. A snapshot never
+    /// changes.
     async fn forget_if_changed(&self, known: &mut Option<String>) -> Result<(), Error> {
         if self.snapshot.is_some() {
             return Ok(());
@@ -195,7 +197,7 @@ impl ExportRun<'_> {
         let mut exported = match caught(self.under(&lease)).await {
             Ok(exported) => exported,
             Err(error) => {
-                // A lease that is lost needs no end, and the next round's login ends it for good.
+                // A lost lease need not be aborted: the login of the next round ends it.
                 if let Err(undo) = lease.abort().await
                     && !error.is_loss()
                 {
@@ -208,7 +210,7 @@ impl ExportRun<'_> {
                 return Err(error);
             }
         };
-        // The disks are proven and named by now, so this is no reason to throw them away.
+        // The disks are verified and renamed by now, so this error must not fail the export.
         if let Err(error) = lease.complete().await {
             let message = format!("the export lease could not be completed: {error}");
             exported.warnings.push(Warning::new(
@@ -220,8 +222,8 @@ impl ExportRun<'_> {
         Ok(exported)
     }
 
-    /// Takes the lease. One that nobody can end any more, of a killed run or a lost session, blocks
-    /// it until it times out: a `patient` run waits for that.
+    /// Requests the lease. A lease of an interrupted run or a lost session blocks the VM until its
+    /// timeout: a `patient` run waits for that.
     async fn lease(&self, patient: bool) -> Result<Lease, Error> {
         let vm = || Moref::new("VirtualMachine", &self.vm.id);
         let exported = self.snapshot.clone().unwrap_or_else(vm);
@@ -321,7 +323,7 @@ impl ExportRun<'_> {
             },
             Some(lost) = keeper.join_next() => {
                 stop.cancel();
-                // Its own error would only be that it was stopped; its files are free now.
+                // Its own error would only be that it was stopped; its files are closed now.
                 drop(all.await);
                 let panicked = |error: JoinError| Error::Lease(Fault {
                     kind: "keeper".into(), text: error.to_string(),
@@ -329,7 +331,7 @@ impl ExportRun<'_> {
                 return Err(self.vsphere.why_lost(lost.unwrap_or_else(panicked)).await);
             }
         };
-        // A host cuts its transfers when the lease is lost: that is the better reason, if so.
+        // A host closes its transfers when the lease is lost, which is then the better reason.
         if matches!(error, Error::Download { .. })
             && let Err(reason) = self.vsphere.is_ready(lease).await
         {
@@ -342,7 +344,7 @@ impl ExportRun<'_> {
         Err(error)
     }
 
-    /// The disks, all of them whole; warns of those that the server did not confirm.
+    /// The finished disks; warns about disks that the server did not confirm.
     fn exported(&self, warnings: &mut Vec<Warning>) -> Vec<ExportedDisk> {
         let disks = self.vm.disks.iter().zip(&self.slots);
         disks
@@ -366,14 +368,15 @@ impl ExportRun<'_> {
     }
 }
 
-/// Whether the server grants no lease at all, be it by licence, right or age.
+/// Whether the server grants no leases at all, because of its licence, its privileges or its
+/// version.
 fn no_lease(error: &Error) -> bool {
     let kinds = ["RestrictedVersion", "NoPermission", "NotSupported", "MethodDisabled"];
     matches!(error, Error::Refused { method: "ExportVm", source }
         if kinds.iter().any(|kind| source.is(kind)))
 }
 
-/// What is in a lease but not taken along: CD images are the user's own affair.
+/// Logs the entries of a lease that are not exported: CD-ROM images are up to the user.
 fn tell_skipped(offered: &[DeviceUrl]) {
     for entry in offered.iter().filter(|entry| !entry.disk && !is_nvram(entry)) {
         tracing::info!(key = entry.key, "not a disk, left out");

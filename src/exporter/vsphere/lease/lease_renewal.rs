@@ -1,5 +1,5 @@
-//! Keeps an export lease while its disks are downloaded: renews it well inside its timeout,
-//! whatever the downloads do, and lets go when nothing moves any more.
+//! Renews an export lease while its disks are downloaded: well before its timeout, independently of
+//! the downloads. The renewal stops when no bytes arrive any more.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use crate::exporter::Error;
 /// Longest time between two renewals.
 const LONGEST_BEAT: Duration = Duration::from_secs(30);
 
-/// How far the downloads under a lease are.
+/// Progress of all downloads of a lease.
 pub(in crate::exporter::vsphere) struct TransferProgress {
-    /// Bytes received in all.
+    /// Total number of received bytes.
     pub(in crate::exporter::vsphere) moved: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// Share of the whole, 0 to 100.
+    /// Progress in percent, 0 to 100.
     pub(in crate::exporter::vsphere) percent: Box<dyn Fn() -> u64 + Send + Sync>,
 }
 
 impl Lease {
-    /// Keeps the lease until it is lost or nothing has moved for `patience`, and says why.
+    /// Renews the lease until it is lost, or until no byte has arrived for `patience`; returns the
+    /// reason.
     ///
-    /// It runs beside the downloads, on a timer, whatever they do: a slow read must not cost the
-    /// lease. Yet a transfer that stands still for good must not keep the VM locked either.
+    /// The renewal runs on a timer beside the downloads: a slow read must not cost the lease. But a
+    /// transfer that is permanently stalled must not lock the VM either.
     pub(in crate::exporter::vsphere) async fn keep(
         self,
         timeout: Duration,
@@ -43,7 +44,7 @@ impl Lease {
             } else if moved_at.elapsed() > patience {
                 return Error::Stalled { after: patience };
             }
-            // The server wants it to grow; a download begun anew falls back.
+            // The server expects a growing number; a restarted download would decrease it.
             percent = percent.max((gauge.percent)().min(100));
             let args = Args::default().text("percent", &percent.to_string());
             match self.soap.call("HttpNfcLeaseProgress", &self.moref, args).await {

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! ExportVm ─▶ initializing ─▶ ready ─▶ downloads … ─▶ GetManifest ─▶ Complete
-//!                  │            │ Progress every quarter of the timeout, by the keeper
+//!                  │            │ Progress every quarter of the timeout, by a background task
 //!                  └─▶ error    └─▶ error when nothing renews it; Abort on every other path
 //! ```
 //!
-//! While it is held the VM can be neither started nor moved, so it is never left behind. A lease
-//! belongs to its session: when that ends, so does the lease.
+//! During the lease, the VM can be neither started nor moved, so every lease is ended. A lease
+//! belongs to its session: when the session ends, so does the lease.
 
 pub(in crate::exporter) mod device_url;
 pub(in crate::exporter) mod download;
@@ -27,67 +27,66 @@ use super::soap::session::{VSphere, lacks};
 use super::soap::{Soap, localized_fault};
 use crate::exporter::{Error, Fault};
 
-/// Time until the second look at a lease that is not ready yet; each one after it waits twice as
-/// long …
+/// Pause before the second poll of a lease that is not ready yet; each further pause doubles …
 const FIRST_POLL: Duration = Duration::from_millis(20);
-/// … up to this.
+/// … up to this limit.
 const POLL: Duration = Duration::from_millis(500);
-/// Longest time until it is ready.
+/// Maximum time until the lease is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(600);
-/// `leaseTimeout` when the server does not say (it is 300 s on all known ones).
+/// `leaseTimeout` if the server does not state it (it is 300 s on all known servers).
 const USUAL_TIMEOUT: u64 = 300;
 
-/// A lease, in whatever state.
+/// A lease in any state.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
     pub(super) soap: Soap,
     pub(super) moref: Moref,
 }
 
-/// What a lease that is ready offers.
+/// The contents of a lease that is ready.
 #[derive(Debug)]
 pub(super) struct Offer {
-    /// How long it lives without being renewed.
+    /// Time until the lease ends without a renewal.
     pub(super) timeout: Duration,
-    /// What can be downloaded.
+    /// The files of the lease.
     pub(super) urls: Vec<DeviceUrl>,
 }
 
-/// One file of a lease.
+/// A file of a lease.
 #[derive(Debug, Clone)]
 pub(super) struct DeviceUrl {
     /// `/vm-42/ParaVirtualSCSIController0:0`.
     pub(super) key: String,
-    /// Its address; the host may be `*`.
+    /// URL of the file; the host may be `*`.
     pub(super) url: String,
     /// Thumbprint of the host's certificate; may be empty.
     pub(super) thumbprint: String,
-    /// Whether it is a disk, and not an ISO image or the firmware's variables.
+    /// Whether the file is a disk, and not an ISO image or the firmware's variables.
     pub(super) disk: bool,
 }
 
-/// How a server computes sums.
+/// Hash algorithm of a server's checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ServerAlgorithm {
-    /// What all versions do.
+    /// Supported by all versions.
     Sha1,
-    /// What newer ones do if they are asked: the sum that we make in any case.
+    /// Computed by newer versions on request: the checksum that is recorded in any case.
     Sha256,
 }
 
-/// What the server says it sent.
+/// A file in the server's manifest.
 #[derive(Debug)]
 pub(super) struct SentFile {
     /// As in [`DeviceUrl::key`].
     pub(super) key: String,
-    /// Bytes.
+    /// Size in bytes.
     pub(super) size: Option<u64>,
-    /// Its sum in lower-case hexadecimal, and how that was computed.
+    /// Checksum in lower-case hexadecimal, with its algorithm.
     pub(super) sum: Option<(ServerAlgorithm, String)>,
 }
 
 impl VSphere {
-    /// Takes a lease on all disks of `of`, a VM or a snapshot. It must be ended by
+    /// Requests a lease on all disks of `of`, a VM or a snapshot. The caller must end it by
     /// [`Lease::complete`] or [`Lease::abort`].
     pub(super) async fn lease(&self, of: &Moref) -> Result<Lease, Error> {
         let method =
@@ -123,10 +122,10 @@ impl VSphere {
         }
     }
 
-    /// Whether `lease` is ready, or else still being prepared.
+    /// Whether `lease` is ready; false while the server prepares it.
     ///
     /// # Errors
-    /// [`Error::Lease`] when it is lost.
+    /// [`Error::Lease`] when the lease is lost.
     pub(super) async fn is_ready(&self, lease: &Lease) -> Result<bool, Error> {
         let object = self.properties(&lease.moref, &["state", "error"]).await.map_err(lost)?;
         match object.text("state") {
@@ -141,8 +140,8 @@ impl VSphere {
 }
 
 impl VSphere {
-    /// The better reason for a lost lease: one that is simply not there any more went with its
-    /// session, if that has ended.
+    /// A more specific reason for a lost lease: if the lease does not exist any more because its
+    /// session has ended, the end of the session.
     pub(super) async fn why_lost(&self, error: Error) -> Error {
         if !matches!(&error, Error::Lease(fault) if is_gone(fault)) {
             return error;
@@ -155,8 +154,8 @@ impl VSphere {
 }
 
 impl Lease {
-    /// Asks the server to sum these files by SHA-256; says whether it will. vSphere can since 6.7
-    /// (vim25 reference, `HttpNfcLeaseSetManifestChecksumType`).
+    /// Requests SHA-256 checksums for these files; returns whether the server supports them, which
+    /// vSphere does since 6.7 (vim25 reference, `HttpNfcLeaseSetManifestChecksumType`).
     pub(super) async fn ask_for_sha256(&self, files: &[&DeviceUrl]) -> Result<bool, Error> {
         let args = files.iter().fold(Args::default(), |args, file| {
             let pair = Args::default().text("key", &file.url).text("value", "sha256");
@@ -170,8 +169,8 @@ impl Lease {
         }
     }
 
-    /// What the server sent so far, or why it cannot tell: old and small servers do not know the
-    /// call.
+    /// The files that the server has sent so far, or the fault of a server that does not support
+    /// the call, as old and small servers do.
     pub(super) async fn sent(&self) -> Result<Result<Vec<SentFile>, Fault>, Error> {
         match self.soap.read("HttpNfcLeaseGetManifest", &self.moref, Args::default()).await {
             Ok(reply) => Ok(Ok(reply.all("returnval").map(SentFile::read).collect())),
@@ -180,12 +179,12 @@ impl Lease {
         }
     }
 
-    /// Ends it well.
+    /// Ends the lease after a successful export.
     pub(super) async fn complete(&self) -> Result<(), Error> {
         self.soap.call("HttpNfcLeaseComplete", &self.moref, Args::default()).await.map(drop)
     }
 
-    /// Ends it. One that is gone already is no error.
+    /// Aborts the lease. A lease that does not exist any more is not an error.
     pub(super) async fn abort(&self) -> Result<(), Error> {
         match self.soap.read("HttpNfcLeaseAbort", &self.moref, Args::default()).await {
             Ok(_) | Err(Error::SessionEnded { .. }) => Ok(()),
@@ -206,7 +205,7 @@ impl Offer {
                     key: url.text_of("key").trim().to_owned(),
                     url: url.text_of("url").trim().to_owned(),
                     thumbprint: url.text_of("sslThumbprint").trim().to_owned(),
-                    // Before vSphere 4.1 there was no such field, and nothing but disks.
+                    // Before vSphere 4.1 this field did not exist, and all files were disks.
                     disk: url.child("disk").is_none_or(Node::is_true),
                 })
                 .collect(),
@@ -231,7 +230,7 @@ impl SentFile {
     }
 }
 
-/// A call on a lease that is refused means that the lease is lost.
+/// Maps a rejected call on a lease to the loss of the lease.
 pub(super) fn lost(error: Error) -> Error {
     match error {
         Error::Refused { source, .. } => Error::Lease(source),

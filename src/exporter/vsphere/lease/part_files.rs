@@ -1,4 +1,4 @@
-//! The files of an export, all together: begun, named, or removed.
+//! Creates, renames or removes all files of an export together.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use crate::exporter::{Error, ExportRequest, FinishedDisk};
 use crate::model::{DiskFormat, SourceDisk, Stage, Warning, WarningCode};
 use crate::progress::{Event, Progress, Task, Unit};
 
-/// A begun file.
+/// A file that was created or reused.
 pub(in crate::exporter::vsphere) struct BegunFile {
     pub(in crate::exporter::vsphere) part: Arc<PartFile>,
-    /// Set when a killed run left it whole.
+    /// The finished disk of an interrupted run, if the file is reused.
     pub(in crate::exporter::vsphere) whole: Option<FinishedDisk>,
 }
 
-/// Begins the file of every disk, or none; those that a killed run left whole are taken over.
+/// Creates the files of all disks, or none; the finished files of an interrupted run are reused.
 pub(in crate::exporter::vsphere) async fn begin(
     request: &ExportRequest<'_>,
     disks: &[SourceDisk],
@@ -29,7 +29,7 @@ pub(in crate::exporter::vsphere) async fn begin(
     let directory = request.directory.clone();
     let wanted = disks.iter().map(|disk| {
         let same = |whole: &&FinishedDisk| whole.id == disk.id && whole.capacity == disk.capacity;
-        // The last one: a disk that was taken again is told of again.
+        // The last record: a disk that was downloaded again has several.
         let whole = request.whole.iter().rfind(same).cloned();
         let task = whole.as_ref().map(|whole| {
             progress.task(format!("check {}", disk.id), Some(whole.file_size.0), Unit::Bytes)
@@ -69,7 +69,7 @@ fn begin_one(
     Ok(BegunFile { part: Arc::new(PartFile::create(target)?), whole: None })
 }
 
-/// Gives all files their names, lastingly.
+/// Renames all files to their final names, and syncs the directory.
 pub(in crate::exporter::vsphere) async fn commit(parts: Vec<Arc<PartFile>>) -> Result<(), Error> {
     let Some(directory) = parts.first().and_then(|part| part.target().parent()) else {
         return Ok(());
@@ -82,7 +82,7 @@ pub(in crate::exporter::vsphere) async fn commit(parts: Vec<Arc<PartFile>>) -> R
     .await
 }
 
-/// Removes all files of a failed run, so that the next one can begin.
+/// Removes all files of a failed run, so that the next run can create them.
 pub(in crate::exporter::vsphere) async fn discard(parts: Vec<Arc<PartFile>>, progress: &Progress) {
     for part in parts {
         let path = part.target().to_owned();

@@ -1,5 +1,5 @@
-//! Compares a disk that has arrived with what the server says it sent, while its lease is held: a
-//! disk that differs is then taken again alone.
+//! Compares a downloaded disk with the server's manifest while the lease is active, so that a disk
+//! that differs is downloaded again alone.
 
 use std::fs::File;
 use std::time::Duration;
@@ -9,33 +9,32 @@ use crate::exporter::Error;
 use crate::exporter::blocking::blocking_io;
 use crate::exporter::transfer::{Broken, PartFile, WrittenStream, sha1_of};
 
-/// How long a host may take to enter a file that it has just sent in its manifest.
+/// Time that a host may need to add a sent file to its manifest.
 const ENTRY_DELAY: Duration = Duration::from_millis(500);
 
-/// Whether the server confirmed a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::exporter::vsphere) enum Verdict {
-    /// Its sum is the server's.
+    /// The checksum equals the server's.
     Same,
-    /// It arrived otherwise than it was sent.
+    /// Size or checksum differ from the server's.
     Different(TransferDifference),
-    /// The server does not tell, for this reason.
+    /// The server provides no checksum: the reason.
     Unknown(String),
 }
 
-/// What differs.
+/// Difference between a received disk and the server's manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::exporter::vsphere) enum TransferDifference {
-    /// The number of bytes, as the server counts it.
+    /// The number of bytes in the server's manifest.
     Size(u64),
-    /// The sum: ours, then the server's.
+    /// The checksum of the received bytes, and the checksum in the server's manifest.
     Sum(String, String),
 }
 
-/// Asks for the server's sum of the file `key` and compares.
+/// Requests the server's checksum of the file `key`, and compares it.
 ///
 /// # Errors
-/// What happened to the lease or on the way.
+/// Errors of the lease, the connection or the server.
 pub(in crate::exporter::vsphere) async fn verify(
     lease: &Lease,
     key: &str,
@@ -51,7 +50,7 @@ pub(in crate::exporter::vsphere) async fn verify(
         match sent.iter().find(|file| file.key == key).filter(|file| file.sum.is_some()) {
             Some(told) => {
                 let mut written = written.clone();
-                // A server that promised another sum and did not keep it.
+                // The server announced SHA-256, but computed SHA-1.
                 if matches!(told.sum, Some((ServerAlgorithm::Sha1, _))) && written.sha1.is_none() {
                     if written.received.is_some() {
                         let why = "the server computed SHA-1 only, although it had announced \
@@ -73,7 +72,7 @@ pub(in crate::exporter::vsphere) async fn verify(
     }
 }
 
-/// Reads the disk again.
+/// Computes the SHA-1 checksum of the written file.
 async fn sha1(part: &PartFile) -> Result<String, Error> {
     let path = part.path().to_owned();
     let work = move || File::open(path).and_then(sha1_of);
@@ -103,7 +102,7 @@ fn compare(sent: &SentFile, written: &WrittenStream) -> Verdict {
 }
 
 impl TransferDifference {
-    /// As the reason why the disk in `written` is not what it should be.
+    /// Converts to the reason why the download of `written` failed.
     pub(in crate::exporter::vsphere) fn broken(self, written: &WrittenStream) -> Broken {
         match self {
             Self::Size(sent) => Broken::Size { received: written.bytes, sent },

@@ -1,4 +1,4 @@
-//! What is sent: references, arguments and the envelope around them.
+//! Contents of a request: references, arguments and the envelope around them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,12 +12,11 @@ use super::node::Node;
 pub(in crate::exporter::vsphere) struct Moref {
     /// `VirtualMachine`.
     pub(in crate::exporter::vsphere) kind: String,
-    /// `vm-42`; may hold any character.
+    /// `vm-42`; may contain any character.
     pub(in crate::exporter::vsphere) id: String,
 }
 
 impl Moref {
-    /// A reference to the `kind` of object called `id`.
     pub(in crate::exporter::vsphere) fn new(kind: &str, id: &str) -> Self {
         Self { kind: kind.to_owned(), id: id.to_owned() }
     }
@@ -61,7 +60,7 @@ impl Args {
         self
     }
 
-    /// Adds what a reply had, as an element called `name`.
+    /// Adds an element of a reply as an element called `name`.
     pub(in crate::exporter::vsphere) fn node(mut self, name: &str, node: &Node) -> Self {
         let attribute = |key: &str, value: &Option<String>| {
             let value = value.as_deref().map(|value| format!(" {key}=\"{}\"", xml_text(value)));
@@ -77,7 +76,7 @@ impl Args {
     }
 
     fn push(&mut self, piece: fmt::Arguments<'_>) {
-        // Grown by hand: a buffer that reallocates would leave copies of a password behind.
+        // The buffer is grown manually: a reallocation would leave copies of a password in memory.
         let piece = zeroize::Zeroizing::new(piece.to_string());
         let mut whole = String::with_capacity(self.0.len() + piece.len());
         whole.push_str(&self.0);
@@ -86,7 +85,7 @@ impl Args {
     }
 }
 
-/// Escapes, and drops the control characters that XML 1.0 cannot carry in any form.
+/// Escapes special characters, and drops control characters that XML 1.0 cannot represent.
 fn xml_text(text: &str) -> Cow<'_, str> {
     let forbidden = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if text.contains(forbidden) {
@@ -96,7 +95,7 @@ fn xml_text(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The whole request: `method` of `this`.
+/// The complete request: `method` of `this`.
 pub(in crate::exporter::vsphere) fn envelope(method: &str, this: &Moref, args: &Args) -> String {
     let this = Args::default().moref("_this", this);
     format!(

@@ -1,5 +1,5 @@
-//! SOAP 1.1 as vim25 speaks it: one POST a call, a fault or a `returnval` back. Only method names
-//! are logged, since bodies hold passwords and tickets.
+//! SOAP 1.1 as used by vim25: each call is one POST, which returns a fault or a `returnval`. Only
+//! method names are logged, since bodies contain passwords and tickets.
 
 pub(in crate::exporter) mod args;
 pub(in crate::exporter) mod node;
@@ -19,48 +19,47 @@ use crate::exporter::{Error, Fault, Retry};
 use args::{Args, Moref, envelope};
 use node::Node;
 
-/// Longest reply accepted. A page of a hundred VMs takes about one MiB.
+/// Maximum length of a reply in bytes. A page of a hundred VMs has about one MiB.
 const LONGEST_REPLY: usize = 64 << 20;
-/// Longest time a call may take. None here waits for anything on the server.
+/// Timeout of a call. No call here waits for an event on the server.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// Attempts at a call that only reads.
+/// Attempts at a read-only call.
 const READS: Retry = Retry {
     attempts: 4,
     first_pause: Duration::from_millis(500),
     longest_pause: Duration::from_secs(5),
 };
 
-/// A connection to one server's SDK. Cheap to clone; the clones share the client, which holds the
+/// A connection to the SDK of one server. Cheap to clone; the clones share the client with the
 /// session cookie.
 #[derive(Debug, Clone)]
 pub(super) struct Soap {
     client: Arc<RwLock<Client>>,
     url: Url,
-    /// `urn:vim25/VERSION`: the API that replies are to be in.
+    /// `urn:vim25/VERSION`: the API version of the replies.
     action: String,
 }
 
 impl Soap {
-    /// Calls go to `url` in API version 6.5, the oldest supported, until
-    /// [`Soap::speak`] says otherwise.
+    /// Connects to `url` with API version 6.5, the oldest supported, until [`Soap::speak`] changes
+    /// the version.
     pub(super) fn new(client: Client, url: Url) -> Self {
         let client = Arc::new(RwLock::new(client));
         Self { client, url, action: "urn:vim25/6.5".to_owned() }
     }
 
-    /// Goes on with another client, which knows nothing of the session so far: neither do the
-    /// clones from now on.
+    /// Replaces the client by a new one without the session, also for all clones.
     pub(super) fn replace_client(&self, client: Client) {
         *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
-    /// The client, which is logged in.
+    /// The client with the session cookie.
     pub(super) fn client(&self) -> Client {
         self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Speaks the newest API that both this program and a server of `server` (`8.0.3.0`) know. A
-    /// fixed upper end keeps types out that came later.
+    /// Selects the newest API version that both this program and the server version `server`
+    /// (`8.0.3.0`) support. The fixed upper limit excludes types that were added later.
     pub(super) fn speak(&mut self, server: &str) {
         let mut parts = server.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
         let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
@@ -68,7 +67,7 @@ impl Soap {
         self.action = format!("urn:vim25/{major}.{minor}");
     }
 
-    /// The connection's address.
+    /// URL of the connection.
     pub(super) fn url(&self) -> &Url {
         &self.url
     }
@@ -78,7 +77,7 @@ impl Soap {
         host_of(&self.url)
     }
 
-    /// Calls a method that changes nothing, [`patiently`].
+    /// Calls a read-only method, with the retries of [`patiently`].
     pub(super) async fn read(
         &self,
         method: &'static str,
@@ -91,8 +90,8 @@ impl Soap {
     /// Calls `method` of the object `this` and returns the response element.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's fault, [`Error::SessionEnded`], or what happened on the
-    /// way.
+    /// [`Error::Refused`] with the server's fault, [`Error::SessionEnded`], or errors of the
+    /// connection.
     pub(super) async fn call(
         &self,
         method: &'static str,
@@ -147,8 +146,8 @@ impl Soap {
     }
 }
 
-/// Does what changes nothing, again a few times when the connection broke or a restarting vCenter
-/// answered with 502 or 503.
+/// Runs a read-only operation, with a few retries when the connection fails or a restarting vCenter
+/// returns 502 or 503.
 pub(super) async fn patiently<T>(
     method: &'static str,
     call: impl AsyncFn() -> Result<T, Error>,
@@ -165,14 +164,14 @@ pub(super) async fn patiently<T>(
     call().await
 }
 
-/// Host and port of an address, for messages.
+/// Host and port of a URL, for messages.
 pub(super) fn host_of(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Sends a request of `client` to the server at `url`; gives the status and the body, which is of
-/// bounded length.
+/// Sends a request of `client` to the server at `url`; returns the status and the body, whose
+/// length is limited.
 pub(super) async fn answer(
     method: &'static str,
     client: &Client,

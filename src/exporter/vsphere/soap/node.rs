@@ -1,6 +1,6 @@
 //! A reply as a small tree. Names are resolved by namespace, never compared as written: vCenter
-//! says `xsi:type`, the simulator `XMLSchema-instance:type`, and a reference has a plain `type`
-//! beside it. What the client does not know stays in the tree and is simply not asked for.
+//! writes `xsi:type`, the simulator `XMLSchema-instance:type`, and a reference also has a plain
+//! `type`. Unknown elements stay in the tree and are ignored.
 
 use quick_xml::NsReader;
 use quick_xml::XmlVersion;
@@ -13,32 +13,31 @@ use crate::budget::Budget;
 
 /// W3C XML Schema, part 1, §3.15: the namespace of `xsi:type`.
 const XSI: Namespace<'static> = Namespace("http://www.w3.org/2001/XMLSchema-instance");
-/// Deepest nesting accepted. Replies of vSphere stay below 30.
+/// Maximum nesting of elements. Replies of vSphere stay below 30.
 const DEEPEST: usize = 100;
-/// Most elements of a reply. An element of four bytes takes a hundred here. A page of a hundred VMs
-/// has some thirty thousand.
+/// Maximum number of elements in a reply. An element of four bytes takes a hundred bytes here. A
+/// page of a hundred VMs has some thirty thousand elements.
 const MOST_NODES: u64 = 1_000_000;
 
-/// An element.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::exporter::vsphere) struct Node {
-    /// Local name.
+    /// Local name of the element.
     pub(in crate::exporter::vsphere) name: String,
-    /// Local part of `xsi:type`: the type in fact, where the declared one is abstract.
+    /// Local part of `xsi:type`: the actual type, if the declared type is abstract.
     pub(in crate::exporter::vsphere) xsi_type: Option<String>,
-    /// The plain attribute `type`: what kind of object a reference points at.
+    /// The plain attribute `type`: the type of the object that a reference points to.
     pub(in crate::exporter::vsphere) kind: Option<String>,
-    /// All text directly inside.
+    /// All text directly inside the element.
     pub(in crate::exporter::vsphere) text: String,
-    /// Elements inside, in their order.
+    /// Child elements in their order.
     pub(in crate::exporter::vsphere) children: Vec<Node>,
 }
 
 impl Node {
-    /// Reads a whole document.
+    /// Parses a complete document.
     ///
     /// # Errors
-    /// A phrase that says what is wrong with it.
+    /// What is wrong with the document, as a phrase.
     pub(in crate::exporter::vsphere) fn parse(xml: &str) -> Result<Self, String> {
         let mut reader = NsReader::from_str(xml);
         let mut open: Vec<Node> = Vec::new();
@@ -120,7 +119,7 @@ impl Node {
         Ok(())
     }
 
-    /// How many elements it has, itself among them.
+    /// Number of elements in the tree, including this one.
     pub(in crate::exporter::vsphere) fn size(&self) -> u64 {
         1 + self.children.iter().map(Node::size).sum::<u64>()
     }
@@ -138,12 +137,12 @@ impl Node {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// What lies at the end of `path` of names.
+    /// The descendant at the `path` of names.
     pub(in crate::exporter::vsphere) fn at(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self, |node, name| node.child(name))
     }
 
-    /// Text of the first child called `name`; empty when there is none.
+    /// Text of the first child called `name`; empty if there is none.
     pub(in crate::exporter::vsphere) fn text_of(&self, name: &str) -> &str {
         self.child(name).map_or("", |child| child.text.as_str())
     }
@@ -156,22 +155,22 @@ impl Node {
         self.child(name)?.text.trim().parse().ok()
     }
 
-    /// Truth of the text here: `true` and `1` (XML Schema, part 2, §3.2.2).
+    /// Whether the text is a true boolean: `true` and `1` (XML Schema, part 2, §3.2.2).
     pub(in crate::exporter::vsphere) fn is_true(&self) -> bool {
         matches!(self.text.trim(), "true" | "1")
     }
 
-    /// Truth of the first child called `name`; unset counts as false.
+    /// Boolean value of the first child called `name`; false if absent.
     pub(in crate::exporter::vsphere) fn flag(&self, name: &str) -> bool {
         self.child(name).is_some_and(Node::is_true)
     }
 
-    /// Whether the element's type in fact is `kind`.
+    /// Whether the actual type of the element is `kind`.
     pub(in crate::exporter::vsphere) fn is(&self, kind: &str) -> bool {
         self.xsi_type.as_deref() == Some(kind)
     }
 
-    /// The object that a reference points at.
+    /// The object that this reference points to.
     pub(in crate::exporter::vsphere) fn moref(&self) -> Option<Moref> {
         Some(Moref::new(self.kind.as_deref()?, self.text.trim()))
     }

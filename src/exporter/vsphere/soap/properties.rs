@@ -1,4 +1,4 @@
-//! The property collector: reads named properties of objects, page by page.
+//! The property collector: reads properties of objects, page by page.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -14,25 +14,24 @@ use crate::exporter::{Error, Fault};
 
 const RETRIEVE: &str = "RetrievePropertiesEx";
 const CONTINUE: &str = "ContinueRetrievePropertiesEx";
-/// Most objects of an inventory. A vCenter has 45 000 VMs at most ("Configuration Maximums"), and
-/// as many folders, hosts and datastores again.
+/// Maximum number of objects in an inventory. A vCenter has 45 000 VMs at most ("Configuration
+/// Maximums"), and as many folders, hosts and datastores again.
 const MOST_OBJECTS: u64 = 200_000;
-/// Most elements of all that is kept of them.
+/// Maximum number of elements in the properties of all objects.
 const MOST_NODES: u64 = 4_000_000;
-/// Longest time that all pages may take together.
+/// Maximum total time of reading all pages.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
-/// What the collector said about one object.
+/// Properties of one object.
 #[derive(Debug)]
 pub(in crate::exporter::vsphere) struct Object {
-    /// Which one.
     pub(in crate::exporter::vsphere) moref: Moref,
     properties: HashMap<String, Node>,
     missing: HashMap<String, Fault>,
 }
 
 impl Object {
-    /// Reads an `ObjectContent`; nothing when it names no object.
+    /// Parses an `ObjectContent`; `None` if it names no object.
     pub(in crate::exporter::vsphere) fn read(node: &Node) -> Option<Self> {
         let moref = node.child("obj")?.moref()?;
         let properties = node
@@ -48,12 +47,12 @@ impl Object {
         Some(Self { moref, properties, missing })
     }
 
-    /// The property at `path`, unless it is unset or may not be read.
+    /// The property at `path`; `None` if it is unset or not readable.
     pub(in crate::exporter::vsphere) fn get(&self, path: &str) -> Option<&Node> {
         self.properties.get(path)
     }
 
-    /// Text of the property at `path`; empty when there is none.
+    /// Text of the property at `path`; empty if there is none.
     pub(in crate::exporter::vsphere) fn text(&self, path: &str) -> &str {
         self.get(path).map_or("", |node| node.text.as_str())
     }
@@ -63,14 +62,13 @@ impl Object {
         self.get(path)?.moref()
     }
 
-    /// Why the property at `path` may not be read.
+    /// Fault that explains why the property at `path` is not readable.
     pub(in crate::exporter::vsphere) fn why_missing(&self, path: &str) -> Option<&Fault> {
         self.missing.get(path)
     }
 }
 
 impl VSphere {
-    /// Properties of one object.
     pub(in crate::exporter::vsphere) async fn properties(
         &self,
         of: &Moref,
@@ -83,8 +81,8 @@ impl VSphere {
         objects.pop().ok_or_else(|| lacks(RETRIEVE, "returnval"))
     }
 
-    /// Properties of all objects of some kinds in the whole inventory, all datacenters: for each
-    /// kind the paths that are wanted.
+    /// Properties of all objects of some types in the entire inventory, across datacenters; for
+    /// each type, the paths of its properties.
     pub(in crate::exporter::vsphere) async fn all_properties(
         &self,
         wanted: &[(&str, &[&str])],
@@ -117,12 +115,12 @@ impl VSphere {
             let reason = format!("its pages do not end within {}", format_duration(LONGEST));
             Err(Error::Reply { method: CONTINUE, reason })
         });
-        // A view costs the server little and ends with the session, so its end decides nothing.
+        // A view costs the server little and ends with the session, so an error is ignored.
         if let Err(error) = self.soap.call("DestroyView", &view, Args::default()).await {
             tracing::debug!(%error, "destroying the view");
         }
         match found {
-            // Nobody else knows our view, so it went with its session.
+            // The view is private to the session, so it was lost with the session.
             Err(Error::Refused { method, source }) if source.is("ManagedObjectNotFound") => {
                 Err(Error::SessionEnded { method })
             }
@@ -130,15 +128,15 @@ impl VSphere {
         }
     }
 
-    /// Reads page after page. vCenter cuts at a hundred objects whatever is asked for, and the
-    /// first token may be "0": its presence counts, not its value.
+    /// Reads page after page. vCenter returns at most a hundred objects per page, whatever the
+    /// request says. The first token may be "0": its presence counts, not its value.
     async fn retrieve(&self, spec: Args) -> Result<Vec<Object>, Error> {
         let args = Args::default().nested("specSet", spec).nested("options", Args::default());
         let mut reply = self.soap.read(RETRIEVE, &self.property_collector, args).await?;
         let mut objects = Vec::new();
         let mut method = RETRIEVE;
         let mut budgets = Budgets::new();
-        // Nothing found is an answer without a returnval.
+        // A reply without a returnval means that nothing was found.
         while let Some(page) = reply.child("returnval") {
             let before = objects.len();
             for found in page.all("objects") {
@@ -153,13 +151,13 @@ impl VSphere {
             let args = Args::default().text("token", &token);
             reply = self.soap.call(CONTINUE, &self.property_collector, args).await?;
         }
-        // A dead session may be told by each property instead of by a fault.
+        // An ended session may be reported for each property instead of as one fault.
         let dead = |object: &Object| object.missing.values().any(|f| f.is("NotAuthenticated"));
         if objects.iter().any(dead) { Err(Error::SessionEnded { method }) } else { Ok(objects) }
     }
 }
 
-/// What the pages of one answer may come to.
+/// Limits for all pages of one query.
 struct Budgets {
     objects: Budget,
     nodes: Budget,

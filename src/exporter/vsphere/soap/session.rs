@@ -1,4 +1,4 @@
-//! Login and logout, and the handful of objects everything else starts from.
+//! Login and logout, and the root objects of a session.
 
 use super::Soap;
 use super::args::{Args, Moref};
@@ -15,16 +15,16 @@ pub struct VSphere {
     pub(in crate::exporter::vsphere) property_collector: Moref,
     pub(in crate::exporter::vsphere) view_manager: Moref,
     pub(in crate::exporter::vsphere) session_manager: Moref,
-    /// Of a server that has one.
+    /// `None` if the server has none.
     pub(in crate::exporter::vsphere) authorization_manager: Option<Moref>,
 }
 
 impl VSphere {
-    /// Connects and logs in.
+    /// Connects to the server and logs in.
     ///
     /// # Errors
     /// [`Error::WrongThumbprint`] and [`Error::Untrusted`] for the certificate, [`Error::Login`]
-    /// for a wrong name or password, [`Error::Call`] when nobody answers.
+    /// for a wrong name or password, [`Error::Call`] when the server is unreachable.
     pub async fn connect(settings: Settings) -> Result<Self, Error> {
         const METHOD: &str = "RetrieveServiceContent";
         let client = Client::new(&settings.trust)?;
@@ -66,8 +66,8 @@ impl VSphere {
         }
     }
 
-    /// Logs in anew, with a client of its own: a cookie that is logged in, or was, is refused at a
-    /// login. What is left of the old session is closed, and its leases with it.
+    /// Logs in again, with a new client: the server rejects a login with the cookie of an earlier
+    /// login. The old session is closed, which also ends its leases.
     pub(in crate::exporter::vsphere) async fn renew(&self) -> Result<(), Error> {
         let client = Client::new(&self.settings.trust)?;
         if let Err(error) = self.soap.read("Logout", &self.session_manager, Args::default()).await {
@@ -77,8 +77,8 @@ impl VSphere {
         self.log_in().await
     }
 
-    /// Does `step`; when the session has ended in it, logs in anew and does it once more. Views,
-    /// page tokens and leases end with a session, so a step takes none along.
+    /// Runs `step`; if the session has ended, logs in again and repeats `step` once. Views, page
+    /// tokens and leases end with a session, so a step must not use any from outside.
     pub(in crate::exporter::vsphere) async fn in_session<T>(
         &self,
         step: impl AsyncFn() -> Result<T, Error>,
@@ -93,10 +93,10 @@ impl VSphere {
         }
     }
 
-    /// Logs out. Leases that are still held end with the session.
+    /// Logs out. Leases that are still active end with the session.
     ///
     /// # Errors
-    /// What happened on the way; a session that has ended already is none.
+    /// Errors of the connection and the server; a session that has already ended is not an error.
     pub async fn close(self) -> Result<(), Error> {
         match self.soap.read("Logout", &self.session_manager, Args::default()).await {
             Ok(_) | Err(Error::SessionEnded { .. }) => Ok(()),
@@ -105,7 +105,7 @@ impl VSphere {
     }
 }
 
-/// The reply to `method` lacks `element`.
+/// Error: the reply to `method` lacks `element`.
 pub(in crate::exporter::vsphere) fn lacks(method: &'static str, element: &str) -> Error {
     Error::Reply { method, reason: format!("it has no {element}") }
 }

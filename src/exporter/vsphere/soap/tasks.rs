@@ -1,4 +1,4 @@
-//! Tasks of the server: started, and waited for.
+//! Starts tasks on the server, and waits for them.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::node::Node;
 use super::session::{VSphere, lacks};
 use crate::exporter::Error;
 
-/// Time between two looks at something that the server does.
+/// Poll interval of a server operation.
 const POLL: Duration = Duration::from_millis(500);
 
 impl VSphere {
-    /// Starts the task that `method` of the object `of` is; `action` says it in words.
+    /// Starts the task `method` on the object `of`; `action` describes it as a gerund.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses, or what happened on the way.
+    /// [`Error::Task`] when the server rejects the task; errors of the connection.
     pub(in crate::exporter::vsphere) async fn start_task(
         &self,
         method: &'static str,
@@ -36,10 +36,10 @@ impl VSphere {
         task.ok_or_else(|| lacks(method, "returnval"))
     }
 
-    /// Waits for the end of a task, at most for `limit`, and returns what it made, if anything.
+    /// Waits for the end of a task, at most for `limit`, and returns its result, if any.
     ///
     /// # Errors
-    /// [`Error::Task`] when it failed, [`Error::TimedOut`], [`Error::Cancelled`].
+    /// [`Error::Task`] when the task failed, [`Error::TimedOut`], [`Error::Cancelled`].
     pub(in crate::exporter::vsphere) async fn end_of_task(
         &self,
         task: &Moref,
@@ -65,7 +65,7 @@ impl VSphere {
     }
 }
 
-/// The time between two looks.
+/// Waits for one poll interval.
 ///
 /// # Errors
 /// [`Error::Cancelled`].

@@ -1,5 +1,5 @@
-//! What is done to a VM once its migration has succeeded: each step is planned, which changes
-//! nothing, then done, and undone only while it is still as it was left.
+//! Steps on a VM after its successful migration. Each step is first planned, which is read-only,
+//! then done. A step is undone only while the VM is as the step has left it.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use super::super::soap::session::VSphere;
 use crate::exporter::Error;
 use crate::model::{PowerState, SourceAfter, SourceStep, SourceVm};
 
-/// Longest time that a step may take: none of them moves data.
+/// Maximum time of a step: no step moves data.
 const TASK_TIMEOUT: Duration = Duration::from_secs(300);
-/// Longest name of a VM, in characters (vim25 reference, `VirtualMachineConfigSpec.name`).
+/// Maximum length of a VM name, in characters (vim25 reference, `VirtualMachineConfigSpec.name`).
 const LONGEST_NAME: usize = 80;
-/// What the steps go by.
+/// Properties that the steps depend on.
 const PROPERTIES: [&str; 5] =
     ["name", "parent", "config.annotation", "config.hardware", "runtime.powerState"];
 
 impl VSphere {
-    /// What `wanted` comes down to for the VM as it is now; `None` where nothing is to be done.
-    /// `note` is the line for its annotation. Changes nothing.
+    /// The step that `wanted` requires in the current state of the VM; `None` if nothing has to be
+    /// done. `note` is the line for the VM's annotation. Read-only.
     ///
     /// # Errors
-    /// [`Error::CannotFollow`] when it cannot be done.
+    /// [`Error::CannotFollow`] when the step cannot be done.
     pub async fn plan_step(
         &self,
         vm: &SourceVm,
@@ -77,10 +77,10 @@ impl VSphere {
         })
     }
 
-    /// Does a step.
+    /// Executes a step on the VM.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses or fails to.
+    /// [`Error::Task`] when the server rejects the step or fails.
     pub async fn do_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<(), Error> {
         self.in_session(async || match step {
             SourceStep::DisconnectNics { cards } => self.connect_cards(vm, cards, false).await,
@@ -92,11 +92,10 @@ impl VSphere {
         .await
     }
 
-    /// Undoes a step as far as the VM is still as the step has left it; false where nothing was to
-    /// be undone.
+    /// Undoes a step, unless the VM was changed since; false if nothing was undone.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses or fails to.
+    /// [`Error::Task`] when the server rejects the step or fails.
     pub async fn undo_step(&self, vm: &SourceVm, step: &SourceStep) -> Result<bool, Error> {
         self.in_session(async || self.undo_step_once(vm, step).await).await
     }
@@ -126,8 +125,8 @@ impl VSphere {
         self.properties(&Moref::new("VirtualMachine", &vm.id), &PROPERTIES).await
     }
 
-    /// Has cards be connected when the VM starts, or not. A device is sent back whole, as it was
-    /// read: what a client leaves out of one the server may take for unset.
+    /// Sets whether cards are connected when the VM starts. A device is sent back completely, as it
+    /// was read: the server may treat omitted properties as unset.
     async fn connect_cards(&self, vm: &SourceVm, keys: &[String], on: bool) -> Result<(), Error> {
         let now = self.of_steps(vm).await?;
         let runs = super::hardware::power_state(now.text("runtime.powerState")) == PowerState::On;
@@ -165,7 +164,7 @@ impl VSphere {
         self.whole_task("MoveIntoFolder_Task", &Moref::new("Folder", folder), args, &action).await
     }
 
-    /// A task from its start to its end, also when the run was interrupted.
+    /// Runs a task from its start to its end, even if the run is interrupted.
     async fn whole_task(
         &self,
         method: &'static str,
@@ -189,7 +188,7 @@ fn cards(now: &Object) -> impl Iterator<Item = &Node> {
     })
 }
 
-/// Sets a flag of a device's `connectable`, which every card has.
+/// Sets a flag in a device's `connectable`, which every card has.
 fn set(card: &mut Node, flag: &str, on: bool) {
     let connectable = card.children.iter_mut().find(|child| child.name == "connectable");
     let flag = connectable.and_then(|all| all.children.iter_mut().find(|one| one.name == flag));

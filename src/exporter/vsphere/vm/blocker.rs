@@ -1,4 +1,4 @@
-//! What keeps a VM from being exported, seen before anything starts.
+//! Detects what prevents the export of a VM, before the export starts.
 
 use super::super::soap::node::Node;
 use super::super::soap::properties::Object;
@@ -6,7 +6,7 @@ use super::hardware;
 use crate::exporter::export_blocker::ExportBlocker;
 use crate::model::PowerState;
 
-/// The properties that [`obstacles`] looks at.
+/// The properties that [`obstacles`] reads.
 pub(in crate::exporter::vsphere) const PROPERTIES: [&str; 6] = [
     "runtime.powerState",
     "runtime.connectionState",
@@ -16,7 +16,7 @@ pub(in crate::exporter::vsphere) const PROPERTIES: [&str; 6] = [
     "disabledMethod",
 ];
 
-/// Everything that is in the way of an export of `vm`, the gravest first, its power state last.
+/// Everything that prevents the export of `vm`, the most severe first, its power state last.
 pub(in crate::exporter::vsphere) fn obstacles(vm: &Object) -> Vec<ExportBlocker> {
     let Some(hardware) = vm.get("config.hardware") else {
         let denied = vm.why_missing("config.hardware").is_some_and(|f| f.is("NoPermission"));
@@ -40,7 +40,7 @@ pub(in crate::exporter::vsphere) fn obstacles(vm: &Object) -> Vec<ExportBlocker>
     match hardware::power_state(vm.text("runtime.powerState")) {
         PowerState::On => found.push(ExportBlocker::PoweredOn),
         PowerState::Suspended => found.push(ExportBlocker::Suspended),
-        // A VM that runs has its export disabled anyway, so this counts only for one that does not.
+        // The export of a running VM is disabled anyway, so this only counts for a powered-off VM.
         PowerState::Off | PowerState::Unknown => {
             let disabled = vm.get("disabledMethod").is_some_and(|list| {
                 list.children.iter().any(|method| method.text.trim() == "ExportVm")
@@ -74,7 +74,7 @@ fn disk_blocker(disk: &Node) -> Option<ExportBlocker> {
 mod tests {
     use super::*;
 
-    /// The obstacles of a VM with these properties, given as name and inner XML.
+    /// The blockers of a VM with these properties, passed as name and inner XML.
     fn of(properties: &[(&str, &str)]) -> Vec<ExportBlocker> {
         let sets: String = properties
             .iter()

@@ -1,13 +1,14 @@
-//! How a running guest is connected, as its tools tell (vim25 reference, `GuestNicInfo` and
+//! Network configuration of a running guest, from VMware Tools (vim25 reference, `GuestNicInfo` and
 //! `GuestStackInfo`).
 
 use super::super::soap::node::Node;
 use crate::model::{GuestInterface, GuestNetwork};
 
-/// Length of the prefix of the default route.
+/// Prefix length of the default route.
 const DEFAULT_ROUTE: &str = "0";
 
-/// The network that `guest.net` and `guest.ipStack` describe; none when no tools run.
+/// The network that `guest.net` and `guest.ipStack` describe; `None` if VMware Tools are not
+/// running.
 pub(in crate::exporter::vsphere) fn told(
     net: Option<&Node>,
     stack: Option<&Node>,
@@ -27,8 +28,8 @@ pub(in crate::exporter::vsphere) fn told(
     (told != GuestNetwork::default()).then_some(told)
 }
 
-/// One that is a network card and has an address: bridges and tunnels of the guest are its own
-/// affair.
+/// The interface of a virtual network card with an address; `None` for the guest's own bridges and
+/// tunnels.
 fn interface(nic: &Node) -> Option<GuestInterface> {
     let mac = nic.text_of("macAddress").parse().ok()?;
     let of_hardware = nic.number::<i64>("deviceConfigId").is_none_or(|id| id >= 0);
@@ -50,7 +51,7 @@ fn interface(nic: &Node) -> Option<GuestInterface> {
     (of_hardware && !addresses.is_empty()).then_some(GuestInterface { mac, addresses, dhcp })
 }
 
-/// Addresses that a machine gives itself (RFC 4291 section 2.5.6, RFC 3927).
+/// Whether an address is link-local (RFC 4291 section 2.5.6, RFC 3927).
 fn is_link_local(address: &str) -> bool {
     address.to_ascii_lowercase().starts_with("fe80:") || address.starts_with("169.254.")
 }
@@ -68,7 +69,7 @@ fn texts<'a>(node: &'a Node, name: &'a str) -> impl Iterator<Item = String> + 'a
     node.all(name).map(|child| child.text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-/// In the order in which they came, each once.
+/// Removes duplicates, and keeps the order.
 fn unique(all: impl Iterator<Item = String>) -> Vec<String> {
     let mut kept = Vec::new();
     for one in all {

@@ -1,5 +1,5 @@
-//! `config.hardware` in the terms of [`SourceVm`](crate::model::SourceVm): controllers, disks and
-//! network interfaces. Devices of types not known here are left alone.
+//! Converts `config.hardware` to [`SourceVm`](crate::model::SourceVm): controllers, disks and
+//! network cards. Devices of unknown types are ignored.
 
 use super::super::inventory::inventory_names::decode_name;
 use super::super::soap::args::Moref;
@@ -31,21 +31,21 @@ pub(in crate::exporter::vsphere) fn vtpm(hardware: &Node) -> bool {
     hardware.all("device").any(|device| device.is("VirtualTPM"))
 }
 
-/// Number of `VirtualCdrom` devices, with a medium or without.
+/// Number of `VirtualCdrom` devices, with or without a medium.
 pub(in crate::exporter::vsphere) fn cdroms(hardware: &Node) -> u32 {
     let drives = hardware.all("device").filter(|device| device.is("VirtualCdrom"));
     drives.count().try_into().unwrap_or(u32::MAX)
 }
 
-/// Capacity of a `VirtualDisk` in bytes. Before vSphere 5.5 it was given in KiB only.
+/// Capacity of a `VirtualDisk` in bytes. Before vSphere 5.5 it was only given in KiB.
 pub(in crate::exporter::vsphere) fn capacity(disk: &Node) -> u64 {
     disk.number("capacityInBytes")
         .or_else(|| disk.number::<u64>("capacityInKB").map(|kib| kib.saturating_mul(1024)))
         .unwrap_or(0)
 }
 
-/// All disks in controller order, with boot order by `config.bootOptions`, else by the lines of the
-/// VMX in `config.extraConfig`; and whether those name a disk.
+/// All disks in the order of the controllers, with their boot order by `config.bootOptions`, else
+/// by the VMX lines in `config.extraConfig`; and whether the boot order names a disk.
 pub(in crate::exporter::vsphere) fn disks(
     hardware: &Node,
     boot_options: Option<&Node>,
@@ -114,15 +114,15 @@ fn bus(kind: &str) -> Bus {
     }
 }
 
-/// A network interface, and the port group whose name is still to be looked up.
+/// A network card, and the port group whose name must still be queried.
 pub(in crate::exporter::vsphere) struct HardwareNic {
-    /// All that the device itself says.
+    /// The facts of the device itself.
     pub(in crate::exporter::vsphere) nic: SourceNic,
-    /// The distributed port group, where it hangs on one.
+    /// The distributed port group, if the card is connected to one.
     pub(in crate::exporter::vsphere) port_group: Option<Moref>,
 }
 
-/// All network interfaces in the order of the device list. `extra` is `config.extraConfig`.
+/// All network cards in the order of the device list. `extra` is `config.extraConfig`.
 pub(in crate::exporter::vsphere) fn nics(
     hardware: &Node,
     extra: ExtraConfig<'_>,
@@ -153,11 +153,11 @@ fn nic(index: usize, model: NicModel, device: &Node, extra: ExtraConfig<'_>) -> 
     }
 }
 
-/// Key of the first network card; the others follow (vSphere's numbering of devices).
+/// Key of the first network card; the keys of the others follow (vSphere's numbering of devices).
 const FIRST_CARD: i32 = 4000;
 
-/// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the line of
-/// the VMX, which counts the cards by their keys. -1 stands for none yet.
+/// The PCI slot of a card: its `slotInfo` (vim25, `VirtualDevicePciBusSlotInfo`), else the VMX
+/// line, which numbers the cards by their keys. -1 means that no slot is assigned yet.
 fn slot(device: &Node, extra: ExtraConfig<'_>) -> Option<u32> {
     own_slot(device).or_else(|| {
         let number = device.number::<i32>("key")?.checked_sub(FIRST_CARD)?;
@@ -165,19 +165,19 @@ fn slot(device: &Node, extra: ExtraConfig<'_>) -> Option<u32> {
     })
 }
 
-/// The slot that a device tells itself.
+/// The slot in a device's own `slotInfo`.
 fn own_slot(device: &Node) -> Option<u32> {
     device.child("slotInfo")?.number("pciSlotNumber")
 }
 
-/// The lines of the VMX that vSphere has no property for (vim25, array of `OptionValue`).
+/// The VMX lines that have no property in vSphere (vim25, array of `OptionValue`).
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::exporter::vsphere) struct ExtraConfig<'a>(
     pub(in crate::exporter::vsphere) Option<&'a Node>,
 );
 
 impl<'a> ExtraConfig<'a> {
-    /// The value of `key`, in either case.
+    /// The value of `key`, in any case.
     pub(in crate::exporter::vsphere) fn get(self, key: &str) -> Option<&'a str> {
         let mut options = self.0.into_iter().flat_map(|list| &list.children);
         let found = options.find(|option| option.text_of("key").eq_ignore_ascii_case(key));
@@ -185,8 +185,8 @@ impl<'a> ExtraConfig<'a> {
     }
 }
 
-/// The model of a network card (vim25, subtypes of `VirtualEthernetCard`); nothing for any other
-/// device. An unknown card is known by its MAC address.
+/// The model of a network card (vim25, subtypes of `VirtualEthernetCard`); `None` for other
+/// devices. A card of an unknown type is recognized by its MAC address.
 fn model(device: &Node) -> Option<NicModel> {
     Some(match device.xsi_type.as_deref()? {
         "VirtualVmxnet3" | "VirtualVmxnet3Vrdma" => NicModel::Vmxnet,

@@ -1,4 +1,4 @@
-//! All facts about one VM that the later stages go by.
+//! Reads all facts about one VM that the later stages need.
 
 use super::super::inventory::inventory_names::decode_name;
 use super::super::soap::args::Moref;
@@ -16,8 +16,7 @@ use crate::model::{
     SourceVm,
 };
 
-/// Coarse and old paths only: vCenter refuses the whole call for a single path that it does not
-/// know.
+/// Only coarse and old paths: vCenter rejects the entire call for a single unknown path.
 const PROPERTIES: [&str; 18] = [
     "name",
     "config.changeVersion",
@@ -40,7 +39,7 @@ const PROPERTIES: [&str; 18] = [
 ];
 
 impl VSphere {
-    /// Everything about the VM that `selector` names: by its name, inventory path or moref.
+    /// All facts about the VM that `selector` names: a name, inventory path or moref.
     ///
     /// # Errors
     /// [`Error::NotFound`] with similar names in its hint, [`Error::Ambiguous`] with all paths.
@@ -83,10 +82,10 @@ impl VSphere {
         })
     }
 
-    /// In which state the VM is now.
+    /// Current state of the VM.
     ///
     /// # Errors
-    /// What happened on the way to the server.
+    /// Errors of the connection and the server.
     pub async fn state(&self, vm: &SourceVm) -> Result<SourceState, Error> {
         self.in_session(async || {
             let moref = Moref::new("VirtualMachine", &vm.id);
@@ -101,18 +100,18 @@ impl VSphere {
         .await
     }
 
-    /// What [`Inspected::revision`] is now.
+    /// Current value of [`Inspected::revision`].
     ///
     /// # Errors
-    /// What happened on the way to the server.
+    /// Errors of the connection and the server.
     pub async fn revision(&self, vm: &SourceVm) -> Result<String, Error> {
         let moref = Moref::new("VirtualMachine", &vm.id);
         let object = self.properties(&moref, &["config.changeVersion"]).await?;
         Ok(object.text("config.changeVersion").to_owned())
     }
 
-    /// Looks the name of a distributed port group up: the device holds its key only. One that may
-    /// not be read keeps its key as its name.
+    /// Queries the name of a distributed port group, since the device only has its key. If the name
+    /// is not readable, the key stays the name.
     async fn with_network(
         &self,
         nic: hardware::HardwareNic,
@@ -136,7 +135,7 @@ fn boot_time(object: &Object) -> Option<String> {
     Some(object.text("runtime.bootTime").to_owned()).filter(|time| !time.is_empty())
 }
 
-/// `guestToolsExecutingScripts` is what Tools say while they start or end.
+/// VMware Tools report `guestToolsExecutingScripts` while they start or stop.
 fn tools(object: &Object) -> Option<bool> {
     match object.text("guest.toolsRunningStatus") {
         "" => None,
@@ -144,7 +143,7 @@ fn tools(object: &Object) -> Option<bool> {
     }
 }
 
-/// What an export of `vm` may write.
+/// The files that an export of `vm` may write.
 fn makes(vm: &SourceVm, transport: Transport, of_lease: DiskFormat) -> Vec<ExportFile> {
     let formats: &[DiskFormat] = match transport {
         Transport::Nfc => &[of_lease],
@@ -194,7 +193,7 @@ fn facts(object: &Object) -> SourceVm {
     }
 }
 
-/// The architecture: as Tools wrote it down when they ran last, else by the ids.
+/// The architecture: as VMware Tools wrote it when they last ran, else by the guest ids.
 fn architecture(object: &Object) -> Option<String> {
     let extra = ExtraConfig(object.get("config.extraConfig"));
     let keys = ["guestInfo.detailed.data", "guestOS.detailed.data"];
@@ -204,7 +203,7 @@ fn architecture(object: &Object) -> Option<String> {
     detailed.and_then(Detailed::arch).or_else(by_id)
 }
 
-/// What Tools say in the running guest is truer than what was once configured.
+/// The report of VMware Tools in the running guest is more reliable than the configured guest OS.
 fn guest(object: &Object) -> GuestOs {
     let told = |in_guest: &str, configured: &str| {
         let text = |path| object.get(path).map(|node: &Node| node.text.trim().to_owned());

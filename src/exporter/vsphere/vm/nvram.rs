@@ -1,5 +1,6 @@
-//! The firmware's variables of an EFI guest: its boot entries, and keys enrolled by hand. VMware's
-//! format is not OVMF's, so nothing reads the file here; it is kept for the user.
+//! The firmware's variables of an EFI guest: boot entries, and manually enrolled keys. VMware's
+//! format differs from OVMF's, so no code here converts the file; the file is exported for the
+//! user.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ use crate::exporter::nvram::{LARGEST, lost, missed, write};
 use crate::model::{ExportedNvram, Firmware, SourceVm, Warning};
 
 impl VSphere {
-    /// The variables of `vm` if it is an EFI guest. The disks are worth having without them.
+    /// Exports the variables of `vm`, if it is an EFI guest. A failure is only a warning: the disks
+    /// are usable without them.
     pub(in crate::exporter::vsphere) async fn nvram(
         &self,
         vm: &SourceVm,
@@ -38,9 +40,9 @@ impl VSphere {
         }
     }
 
-    /// Writes the variables of `vm` into `directory`. They come by the lease where the server puts
-    /// them there, and from the datastore elsewhere, which is the rule for a vCenter. With them
-    /// comes what the domain will miss.
+    /// Writes the variables of `vm` into `directory`, with a warning about those that the domain
+    /// will lack. The variables are downloaded by the lease if it contains them, otherwise from the
+    /// datastore, as is usual with a vCenter.
     async fn export_nvram(
         &self,
         vm: &SourceVm,
@@ -58,7 +60,7 @@ impl VSphere {
         Ok((written, lost))
     }
 
-    /// Its address on the datastore that the VM's layout names.
+    /// URL of the file on the datastore, from the VM's `layoutEx`.
     async fn in_datastore(&self, vm: &SourceVm) -> Result<Url, Missing> {
         const FILES: &str = "layoutEx.file";
         let moref = Moref::new("VirtualMachine", &vm.id);
@@ -71,7 +73,7 @@ impl VSphere {
     }
 }
 
-/// Whether an entry of a lease holds the variables.
+/// Whether an entry of a lease is the file of the variables.
 pub(in crate::exporter::vsphere) fn is_nvram(entry: &DeviceUrl) -> bool {
     !entry.disk && last(&entry.key) == "nvram"
 }

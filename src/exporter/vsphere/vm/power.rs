@@ -1,4 +1,4 @@
-//! Powering a VM off, only on request, and on again: a service must not be down on both sides.
+//! Powers a VM off, only on request, and on again: a service must not be down on both hosts.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::exporter::{Error, Shutdown};
 use crate::model::{PowerState, PoweredOff, SourceVm};
 use crate::progress::Progress;
 
-/// Longest time that powering off may take; it needs no guest.
+/// Timeout of powering off, which needs no guest.
 const POWER_OFF_TIMEOUT: Duration = Duration::from_secs(120);
-/// Longest time that powering on may take; the guest may boot for longer. A question of the host
-/// about the VM makes it wait without an end.
+/// Timeout of powering on; the guest may take longer to boot. A question about the VM on its host
+/// would otherwise block the call indefinitely.
 const POWER_ON_TIMEOUT: Duration = Duration::from_secs(120);
 
 impl VSphere {
-    /// Shuts the guest of `vm` down and waits until the VM is off. Where no VMware Tools run, or
-    /// the guest takes longer than [`Shutdown::timeout`], the power is cut if [`Shutdown::force`]
-    /// says so. `None` when the VM was off already.
+    /// Shuts the guest of `vm` down, and waits until the VM is off. If VMware Tools are not
+    /// running, or the guest exceeds [`Shutdown::timeout`], the VM is powered off hard if
+    /// [`Shutdown::force`] is set. `None` if the VM was off already.
     ///
     /// # Errors
     /// [`Error::NoTools`] and [`Error::StillOn`], which leave the VM on; [`Error::Task`] when the
-    /// server refuses or fails to; [`Error::Cancelled`].
+    /// server rejects the task or fails; [`Error::Cancelled`].
     pub async fn power_off(
         &self,
         vm: &SourceVm,
@@ -72,11 +72,11 @@ impl VSphere {
         Ok(Some(PoweredOff::Cut))
     }
 
-    /// Powers `vm` on, unless the VM is on. Waits for a server that restarts, and for the end of a
-    /// lease or a task of the VM, as long as a transfer would.
+    /// Powers `vm` on, unless it is on. Waits for a restarting server, and for the end of a lease
+    /// or a task of the VM, as long as the retries of a transfer.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses or fails to, [`Error::TimedOut`].
+    /// [`Error::Task`] when the server rejects the task or fails, [`Error::TimedOut`].
     pub async fn power_on(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
         let mut pauses = self.settings.retry.of_server().pauses();
         let attempt = async || self.power_on_once(vm).await;
@@ -102,13 +102,13 @@ impl VSphere {
             self.end_of_task(&task, &action, POWER_ON_TIMEOUT, &never).await
         };
         match end.await {
-            // Somebody else was faster.
+            // Another user has powered the VM on in the meantime.
             Err(Error::Task { source, .. }) if source.is("InvalidPowerState") => Ok(()),
             end => end.map(drop),
         }
     }
 
-    /// Asks the guest to shut down; false when no VMware Tools run that could.
+    /// Asks the guest to shut down; false if VMware Tools are not running.
     async fn shut_down(
         &self,
         moref: &Moref,
@@ -118,7 +118,7 @@ impl VSphere {
         progress.note(format!("shutting down the guest of {name}"));
         match self.soap.call("ShutdownGuest", moref, Args::default()).await {
             Ok(_) => Ok(true),
-            // It went down by itself in between: the wait sees that.
+            // The guest has shut down in the meantime, which the wait detects.
             Err(Error::Refused { source, .. }) if source.is("InvalidPowerState") => Ok(true),
             Err(Error::Refused { source, .. }) if source.is("ToolsUnavailable") => Ok(false),
             Err(Error::Refused { source, .. }) => {
@@ -140,7 +140,7 @@ impl VSphere {
             self.end_of_task(&task, &action, POWER_OFF_TIMEOUT, cancel).await
         };
         match end.await {
-            // Somebody else was faster.
+            // The VM was powered off in the meantime.
             Err(Error::Task { source, .. }) if source.is("InvalidPowerState") => Ok(()),
             end => end.map(drop),
         }
@@ -152,7 +152,7 @@ impl VSphere {
     }
 }
 
-/// Whether the VM is busy: a lease or a task of it is about to end.
+/// Whether the VM is busy: a lease or a task on it is about to end.
 fn is_busy(error: &Error) -> bool {
     matches!(error, Error::Task { source, .. } if source.is("TaskInProgress"))
 }

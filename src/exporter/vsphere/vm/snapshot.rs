@@ -1,6 +1,6 @@
-//! Our own snapshot of a running VM: taken for an export, and exactly that one removed again. It is
-//! told from others by its name alone, which the caller notes before there is a snapshot, so that
-//! even a killed run's is found; one that is still being taken is waited for.
+//! Temporary snapshot of a running VM: taken for an export, and removed afterwards. The snapshot is
+//! only identified by its name. The caller records the name before the snapshot exists, so that a
+//! snapshot of an interrupted run is found, too; a snapshot that is still being taken is awaited.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use crate::exporter::{Error, Fault, Quiesce, SNAPSHOT_PREFIX, SnapshotRequest};
 use crate::model::{SourceVm, Stage, Warning, WarningCode};
 use crate::progress::{Control, Progress};
 
-/// Where the trees of a VM's snapshots begin.
+/// Property with the roots of a VM's snapshot trees.
 const ROOTS: &str = "rootSnapshotList";
 const DESCRIPTION: &str = "taken by hyperexport for an export, which removes it at its end";
-/// Longest time that taking or removing one may take: removing merges all that was written since.
+/// Timeout of taking or removing a snapshot: removing merges all blocks written since.
 const TASK_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A snapshot that was taken, and how.
+/// A snapshot that was taken, with its warnings.
 pub(in crate::exporter::vsphere) struct TakenSnapshot {
     pub(in crate::exporter::vsphere) moref: Moref,
     pub(in crate::exporter::vsphere) warnings: Vec<Warning>,
 }
 
 impl VSphere {
-    /// Takes the snapshot. It is waited for even when the run is cancelled, since it could not be
-    /// removed before it is there.
+    /// Takes the snapshot. Waits for it even when the run is cancelled, since it cannot be removed
+    /// before it exists.
     pub(in crate::exporter::vsphere) async fn take_snapshot(
         &self,
         vm: &SourceVm,
@@ -66,11 +66,11 @@ impl VSphere {
         }
     }
 
-    /// Removes the snapshots of `vm` that have these names, each alone; those of others stay. A
-    /// server that restarts is waited for: a snapshot left behind grows for as long as the VM runs.
+    /// Removes the snapshots of `vm` with these names, without their children; other snapshots
+    /// stay. Waits for a restarting server: a forgotten snapshot grows as long as the VM runs.
     ///
     /// # Errors
-    /// [`Error::Task`] when the server refuses or fails to, or what happened on the way.
+    /// [`Error::Task`] when the server rejects the task or fails; errors of the connection.
     pub async fn remove_snapshots(
         &self,
         vm: &SourceVm,
@@ -108,8 +108,8 @@ impl VSphere {
         Ok(())
     }
 
-    /// Takes a snapshot, or finds the one that was taken when the answer to that was lost. A server
-    /// that restarts meanwhile is waited for.
+    /// Takes a snapshot, or finds the existing one if the reply was lost. Waits for a restarting
+    /// server.
     async fn snapshot(
         &self,
         vm: &SourceVm,
@@ -162,7 +162,7 @@ impl VSphere {
         taken.ok_or_else(|| lacks(METHOD, "result"))
     }
 
-    /// Starts a task on snapshots. It is waited for even when the run is cancelled.
+    /// Runs a snapshot task to its end, even if the run is cancelled.
     async fn snapshot_task(
         &self,
         method: &'static str,
@@ -174,15 +174,16 @@ impl VSphere {
         self.end_of_task(&task, action, TASK_TIMEOUT, &CancellationToken::new()).await
     }
 
-    /// Waits until no snapshot of `vm` is being taken or removed any more: what a run asked for
-    /// that was killed, or whose answer was lost, may still be under way, and in no list yet.
+    /// Waits until no snapshot of `vm` is being taken or removed: the task of an interrupted run,
+    /// or of a lost reply, may still be running and not be listed yet.
     async fn settle(&self, vm: &SourceVm, progress: &Progress) -> Result<(), Error> {
         const RECENT: &str = "recentTask";
         let object = self.properties(&Moref::new("VirtualMachine", &vm.id), &[RECENT]).await?;
         let recent = object.get(RECENT).map_or(&[][..], |list| list.children.as_slice());
         for task in recent.iter().filter_map(Node::moref) {
             match self.settled(&task, vm, progress).await {
-                // It has ended, well or not, or so long ago that nobody knows it any more.
+                // The task has ended, successfully or not, or so long ago that the server has
+                // forgotten it.
                 Ok(()) | Err(Error::Task { .. } | Error::Refused { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -215,19 +216,19 @@ fn all<'a>(node: &'a Node, list: &'static str) -> Vec<&'a Node> {
     node.all(list).flat_map(below).collect()
 }
 
-/// Those of that name in a `VirtualMachineSnapshotInfo`.
+/// Snapshots of that name in a `VirtualMachineSnapshotInfo`.
 fn find(info: &Node, name: &str) -> Vec<Moref> {
     let named = all(info, ROOTS).into_iter().filter(|tree| tree.text_of("name").trim() == name);
     named.filter_map(|tree| tree.child("snapshot").and_then(Node::moref)).collect()
 }
 
-/// The names in it that runs of ours gave.
+/// Names of the snapshots in `info` that runs of this program took.
 pub(in crate::exporter::vsphere) fn of_ours(info: &Node) -> Vec<String> {
     let names = all(info, ROOTS).into_iter().map(|tree| tree.text_of("name").trim().to_owned());
     names.filter(|name| name.starts_with(SNAPSHOT_PREFIX)).collect()
 }
 
-/// Whether a snapshot failed for the guest's sake, so that one without it may succeed.
+/// Whether a snapshot failed because of quiescing, so that one without quiescing may succeed.
 fn is_of_quiescing(fault: &Fault) -> bool {
     ["ApplicationQuiesceFault", "FilesystemQuiesceFault", "ToolsUnavailable", "SnapshotFault"]
         .iter()

@@ -1,4 +1,4 @@
-//! What vSphere tells of the identity of a VM and of its lesser devices.
+//! The identity of a VM in vSphere, and its minor devices.
 
 use super::super::soap::node::Node;
 use super::super::soap::properties::Object;
@@ -19,7 +19,7 @@ pub(in crate::exporter::vsphere) fn board(object: &Object, family: OsFamily) -> 
     }
 }
 
-/// The sound card, and what is not carried over (vim25, subtypes of `VirtualDevice`).
+/// The sound card, and the devices that are not migrated (vim25, subtypes of `VirtualDevice`).
 fn devices(hardware: &Node) -> Board {
     let mut board = Board::default();
     for device in hardware.all("device") {
@@ -40,7 +40,7 @@ fn devices(hardware: &Node) -> Board {
     board
 }
 
-/// The image that lies in a drive when the VM starts.
+/// The image in a drive that is connected when the VM starts.
 fn medium(drive: &Node, label: &str) -> Option<NotKept> {
     let starts = drive.child("connectable").is_none_or(|how| how.flag("startConnected"));
     let file = drive.at(&["backing", "fileName"]).map(|node| node.text.trim())?;

@@ -1,4 +1,4 @@
-//! Which card of the VM has which name, the surest evidence first. A function of what is known.
+//! Assigns names to the VM's cards, the strongest evidence first. A pure function of what is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::place::{Card, bus_order, kernel_order};
 use super::survey::{Subject, Survey};
 use super::virtual_names::is_well_known;
 
-/// What told that a name is of a card.
+/// The evidence that a name belongs to a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NameEvidence {
     /// A rule that gives the name to the card's MAC address.
@@ -19,18 +19,18 @@ pub(super) enum NameEvidence {
     Slot,
     /// A selection by place or driver, without a name.
     Hardware,
-    /// An address that the guest's tools reported.
+    /// An address that VMware Tools reported.
     Address,
-    /// One name and one card.
+    /// The only name and the only card.
     Alone,
-    /// All other cards have their names.
+    /// The last name and the last card, when all others are assigned.
     LastOne,
-    /// The order of names and of cards.
+    /// The same position in the order of names and of cards.
     Order,
 }
 
 impl NameEvidence {
-    /// For the report.
+    /// The text for the report.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Rule => "a rule of the guest",
@@ -54,11 +54,11 @@ pub(super) struct Tie {
     pub(super) how: NameEvidence,
 }
 
-/// Which subject is of which card.
+/// The card of each subject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Assigned {
     pub(super) ties: Vec<Tie>,
-    /// Subjects whose tie is a guess.
+    /// Subjects whose card is a guess.
     pub(super) in_doubt: Vec<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Assigned {
     }
 }
 
-/// Ties subjects to cards; `kernel_names` says whether the guest uses the kernel's names.
+/// Assigns subjects to cards; `kernel_names` is true where the guest uses the kernel's names.
 pub(super) fn assign(survey: &Survey, cards: &[Card], kernel_names: bool) -> Assigned {
     let mut assigning = Assigning { survey, cards, done: Assigned::default() };
     assigning.by_mac();
@@ -145,19 +145,20 @@ impl Assigning<'_> {
         let cards = self.cards;
         self.each(NameEvidence::Address, |subject, card| {
             let on = |card: &Card| share(list(subject), &card.addresses);
-            // An address on two cards tells neither.
+            // An address on two cards identifies neither.
             subject.is_configured && on(card) && cards.iter().filter(|card| on(card)).count() == 1
         });
     }
 
-    /// Names that only leases know, for cards that no configuration names.
+    /// Assigns names that only leases contain to cards that no configuration names.
     fn by_memory(&mut self) {
         self.each(NameEvidence::LeasedMac, |subject, card| has(card, &subject.leased_macs));
     }
 
-    /// One card, and one rule that gives a name to a MAC address which no card has: the rule was of
-    /// this card. Where a configuration selects the card by another name, such as `en*`, the rule
-    /// was of the card of a template: under the rule's name nothing would configure the card.
+    /// Handles one card, and one rule that gives a name to a MAC address which no card has: the
+    /// rule was for this card. Where a configuration selects the card by another name, such as
+    /// `en*`, the rule was for a template's card. Under the rule's name nothing would configure the
+    /// card.
     fn by_only_rule(&mut self) {
         let subjects = self.survey.subjects.iter().enumerate();
         let ruled = subjects.filter(|(_, own)| {
@@ -174,8 +175,8 @@ impl Assigning<'_> {
         }
     }
 
-    /// Whether a configuration that selects the card by a pattern would miss it under the subject's
-    /// name.
+    /// Whether a configuration that selects the card by a pattern would no longer match under the
+    /// subject's name.
     fn is_lost_to(&self, subject: usize, card: usize) -> bool {
         let name = self.survey.subjects[subject].name.as_deref().unwrap_or_default();
         self.survey.selections.iter().any(|own| own.is_of(card) && !own.fits(name))
@@ -190,7 +191,7 @@ impl Assigning<'_> {
         let how = if is_alone { NameEvidence::Alone } else { NameEvidence::LastOne };
         match (fitting.as_slice(), free.as_slice()) {
             ([card], [_]) => self.tie(*subject, **card, how),
-            // The name is of another slot, and there is nothing else that it could be of.
+            // The name is of another slot, but no other card exists.
             ([], [card]) if is_alone && self.named_ties().next().is_none() => {
                 self.tie(*subject, *card, NameEvidence::Order);
                 self.done.in_doubt.push(*subject);
@@ -199,8 +200,8 @@ impl Assigning<'_> {
         }
     }
 
-    /// Names and cards in their order, where there are as many of the one as of the other and the
-    /// names are alike. Two kinds of names have no order among each other.
+    /// Assigns names to cards by their order, where both are equal in number and the names are of
+    /// one kind. Names of two kinds have no common order.
     fn by_order(&mut self, kernel_names: bool) {
         let (mut open, mut free) = (self.open(), self.free());
         let name = |index: usize| self.survey.subjects[index].name.as_deref().unwrap_or_default();
@@ -211,7 +212,7 @@ impl Assigning<'_> {
         let stems: BTreeSet<_> = open.iter().map(|index| stem(name(*index))).collect();
         let is_numbered =
             open.iter().all(|index| name(*index).ends_with(|c: char| c.is_ascii_digit()));
-        // Where other cards are known by their MAC addresses, these cards are not what they were.
+        // Where MAC addresses identify other cards, these cards have been replaced.
         let stale =
             open.iter().any(|index| self.survey.subjects[*index].identities().next().is_some());
         let known = self
@@ -233,7 +234,7 @@ impl Assigning<'_> {
         }
     }
 
-    /// Ties every subject that is open to the one card that it has this evidence for.
+    /// Assigns every open subject to the one card that has this evidence.
     fn each(&mut self, how: NameEvidence, is_evidence: impl Fn(&Subject, &Card) -> bool) {
         for (index, subject) in self.survey.subjects.iter().enumerate() {
             if self.done.card_of(index).is_some() {
@@ -250,7 +251,8 @@ impl Assigning<'_> {
         self.done.ties.push(Tie { subject, card, how });
     }
 
-    /// A card has one name; configurations without a name may share it.
+    /// Whether the card can take the subject: a card has one name, and configurations without a
+    /// name may share it.
     fn is_free(&self, subject: &Subject, card: usize) -> bool {
         subject.name.is_none() || !self.named_ties().any(|tie| tie.card == card)
     }
@@ -259,8 +261,8 @@ impl Assigning<'_> {
         self.done.ties.iter().filter(|tie| self.survey.subjects[tie.subject].name.is_some())
     }
 
-    /// Configured subjects without a card; where there are more of them than cards, those that come
-    /// up at the start of the guest: the others are of cards that are gone.
+    /// Configured subjects without a card. Where they outnumber the cards, only those that come up
+    /// at the guest's start: the others belong to removed cards.
     fn open(&self) -> Vec<usize> {
         let subjects = self.survey.subjects.iter().enumerate();
         let open = subjects
@@ -272,7 +274,7 @@ impl Assigning<'_> {
         if chosen { active } else { open }
     }
 
-    /// Cards without a name: those that nothing else configures, else all.
+    /// Cards without a name: those that nothing else configures, or else all.
     fn free(&self) -> Vec<usize> {
         let nameless = |card: &usize| !self.named_ties().any(|tie| tie.card == *card);
         let all: Vec<_> = (0..self.cards.len()).filter(nameless).collect();
@@ -283,7 +285,7 @@ impl Assigning<'_> {
         if bare.is_empty() { all } else { bare }
     }
 
-    /// Whether nothing speaks against the tie.
+    /// Whether no evidence contradicts the tie.
     fn may_be(&self, subject: usize, card: usize) -> bool {
         let name = self.survey.subjects[subject].name.as_deref();
         name.is_none_or(|name| self.cards[card].fits(name) != Some(false))
@@ -298,7 +300,7 @@ fn has(card: &Card, macs: &[crate::model::MacAddress]) -> bool {
     card.mac.is_some_and(|mac| macs.contains(&mac))
 }
 
-/// The MAC address in a name of systemd's such as `enx005056aabb01`.
+/// The MAC address in a name of systemd such as `enx005056aabb01`.
 fn mac_in(name: &str) -> Option<crate::model::MacAddress> {
     let digits = name.strip_prefix("enx").filter(|digits| digits.len() == 12)?;
     let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
@@ -307,20 +309,20 @@ fn mac_in(name: &str) -> Option<crate::model::MacAddress> {
     Some(crate::model::MacAddress(bytes))
 }
 
-/// Whether two lists share an address, the length of the prefix left aside.
+/// Whether two lists share an address, ignoring the length of the prefix.
 fn share(own: &[String], seen: &[String]) -> bool {
     let bare = |text: &str| text.split('/').next().unwrap_or(text).to_ascii_lowercase();
     own.iter().any(|own| seen.iter().any(|seen| bare(own) == bare(seen)))
 }
 
-/// The number of a name of the kernel's.
+/// The number in a name of the kernel such as `eth0`.
 pub(super) fn eth_number(name: &str) -> Option<usize> {
     let digits = name.strip_prefix("eth")?;
     let is_number = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number && (digits == "0" || !digits.starts_with('0')))
 }
 
-/// `ens9` before `ens192`, `enp11s0` before `enp19s0`.
+/// Sort key of a name: `ens9` before `ens192`, `enp11s0` before `enp19s0`.
 pub(super) fn natural(name: &str) -> Vec<(String, u64)> {
     let mut parts = Vec::new();
     let mut rest = name;

@@ -1,5 +1,5 @@
-//! What a file of the guest says about network cards. Every word keeps its place in the file, so
-//! that one word can be replaced while comments, order and spaces stay.
+//! The statements of a guest's file about network cards. Every word records its place in the file,
+//! so that one word can be replaced while comments, order and spaces stay.
 
 use std::ops::Range;
 
@@ -9,11 +9,11 @@ pub(super) use super::super::edits::{Edit, NOWHERE};
 use super::place::HardwareSelection;
 use super::virtual_names::base;
 
-/// Stands in a replacement for the MAC address, in lower case.
+/// Placeholder in a replacement for the MAC address, in lower case.
 pub(super) const MAC: &str = "{mac}";
-/// Stands in a replacement for the MAC address, in upper case.
+/// Placeholder in a replacement for the MAC address, in upper case.
 pub(super) const UPPER_MAC: &str = "{MAC}";
-/// Stands in a replacement for the digits of the MAC address, without colons.
+/// Placeholder in a replacement for the digits of the MAC address, without colons.
 pub(super) const BARE_MAC: &str = "{digits}";
 
 /// A value and the bytes of the file that it was read from.
@@ -30,7 +30,7 @@ impl<T> Spot<T> {
 }
 
 impl Edit {
-    /// The edit with MAC addresses filled in, separated by spaces: its text may hold [`MAC`],
+    /// The edit with MAC addresses filled in, separated by spaces: its text may contain [`MAC`],
     /// [`UPPER_MAC`] or [`BARE_MAC`].
     pub(super) fn with(&self, macs: &[MacAddress]) -> Self {
         let macs: Vec<_> = macs.iter().map(MacAddress::to_string).collect();
@@ -41,7 +41,7 @@ impl Edit {
     }
 }
 
-/// A MAC address of the configuration, and how another one is written in its place.
+/// A MAC address of the configuration, with the notation for a replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MacSpot {
     pub(super) mac: MacAddress,
@@ -49,8 +49,8 @@ pub(super) struct MacSpot {
 }
 
 impl MacSpot {
-    /// Reads a MAC address in any notation of systemd.link(5); another address is written in the
-    /// case of this one.
+    /// Reads a MAC address in any notation of systemd.link(5); a replacement is written in the same
+    /// case.
     pub(super) fn read(word: &Spot<String>) -> Option<Self> {
         let mac = mac(&word.value)?;
         let is_upper = word.value.chars().any(|c| c.is_ascii_uppercase());
@@ -64,7 +64,7 @@ pub(super) fn mac(word: &str) -> Option<MacAddress> {
     word.trim().trim_matches(['"', '\'']).parse().ok()
 }
 
-/// What a claim is good for.
+/// What a claim does to an interface.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum ClaimRole {
     /// Gives an interface addresses, a master or a VLAN.
@@ -72,9 +72,9 @@ pub(super) enum ClaimRole {
     Configures,
     /// Gives a card its name when the kernel finds the card: a `.link` file, a rule of udev.
     Renames,
-    /// Names an interface and configures nothing: a list of what a program leaves alone.
+    /// Names an interface without configuring it: a list of interfaces that a program ignores.
     Mentions,
-    /// Tells what was while the guest ran: a lease.
+    /// Records a state of the running guest: a lease.
     Remembers,
 }
 
@@ -88,20 +88,22 @@ pub(super) struct NameClaim {
     pub(super) likely: Option<String>,
     /// Shell patterns that select interfaces by name.
     pub(super) patterns: Vec<String>,
-    /// MAC addresses that identify a card. Addresses that the configuration *sets* are not here.
+    /// MAC addresses that identify a card. Addresses that the configuration *sets* are not
+    /// included.
     pub(super) macs: Vec<MacSpot>,
     /// Selections by driver or place, all of which must match.
     pub(super) hardware: Vec<HardwareSelection>,
     /// `dhcp`, or addresses with or without the length of the prefix.
     pub(super) addresses: Vec<String>,
-    /// Whether the claim selects any card that is there.
+    /// Whether the claim selects every existing card.
     pub(super) any: bool,
-    /// Whether the guest leaves the interface down at its start: what an old card left behind.
+    /// Whether the guest leaves the interface down at its start, as the configuration of a removed
+    /// card does.
     pub(super) is_idle: bool,
-    /// The name of the file among those of which the first that takes a card is the only one for it
+    /// Name of the file where files take turns: only the first file that matches a card applies
     /// (systemd.network(5)).
     pub(super) turn: Option<String>,
-    /// Whether a rule has further conditions, and nobody knows whether they are met on KVM.
+    /// Whether a rule has further conditions whose result on KVM is unknown.
     pub(super) is_doubtful: bool,
 }
 
@@ -111,13 +113,13 @@ impl NameClaim {
         Self { names: vec![name], ..Self::default() }
     }
 
-    /// Whether the name selects the interface, so that the claim holds as long as the card keeps
+    /// Whether the name selects the interface, so that the claim applies as long as the card has
     /// the name.
     pub(super) fn selects_by_name(&self) -> bool {
         self.role == ClaimRole::Configures && !self.names.is_empty()
     }
 
-    /// Keeps what the claim says and forgets where: its words stand in another file than the claim.
+    /// Removes the places but not the values: the words are in another file than the claim.
     pub(super) fn forget_places(&mut self) {
         self.names.iter_mut().for_each(|name| name.at = NOWHERE);
         self.macs.iter_mut().for_each(|spot| spot.edit.at = NOWHERE);
@@ -127,21 +129,21 @@ impl NameClaim {
         }
     }
 
-    /// Whether the claim says anything about which card is meant.
+    /// Whether the claim identifies or selects cards at all.
     pub(super) fn selects(&self) -> bool {
         let selectors = [self.names.len(), self.macs.len(), self.hardware.len()];
         self.any || !self.patterns.is_empty() || selectors.iter().any(|count| *count > 0)
     }
 }
 
-/// All that a file says.
+/// All statements of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Says {
     pub(super) claims: Vec<NameClaim>,
-    /// Interfaces that the file makes: bonds, bridges, VLANs, tunnels, and names that are no
+    /// Interfaces that the file creates: bonds, bridges, VLANs, tunnels, and names that are no
     /// interfaces at all.
     pub(super) makes: Vec<String>,
-    /// Those of them whose card is named beside them: `dmz.100` need not be on a card `dmz`.
+    /// Created interfaces whose card is named separately: `dmz.100` need not be on a card `dmz`.
     pub(super) placed: Vec<String>,
     /// Patterns of further files to read.
     pub(super) sources: Vec<String>,
@@ -155,8 +157,8 @@ impl Says {
         self.claims.push(NameClaim::named(word));
     }
 
-    /// Adds an interface that the system makes. `ens192.5` mentions the card that it is on;
-    /// `is_placed` says that the card is named beside it.
+    /// Adds an interface that the system creates. `ens192.5` mentions the card that it is on;
+    /// `is_placed` is true where the card is named separately.
     pub(super) fn make(&mut self, word: Spot<String>, is_placed: bool) {
         self.makes.push(word.value.clone());
         if base(&word.value) != word.value {
@@ -165,7 +167,7 @@ impl Says {
         }
     }
 
-    /// Takes over what another reader found.
+    /// Adds the statements that another reader found.
     pub(super) fn append(&mut self, other: Self) {
         self.claims.extend(other.claims);
         self.makes.extend(other.makes);

@@ -1,4 +1,4 @@
-//! The files of a guest that speak of its network.
+//! Reads the files of a guest that concern its network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,19 +10,19 @@ use super::forms::{Form, Text, text_of};
 
 /// Largest lease and largest file in another encoding than UTF-8, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// How deep files of ifupdown may name further files, and how many names a level may have.
+/// Deepest nesting of included ifupdown files, and most names per level.
 const DEEPEST: usize = 4;
 const MOST_SOURCES: usize = 32;
-/// Most files that are read, and most bytes of them all.
+/// Most files that are read, and most bytes of all files together.
 const MOST_FILES: usize = 1_000;
 const MOST_BYTES: usize = 32 << 20;
 
-/// Folders in which a file takes the place of one of the same name in a folder after it.
+/// Folders in which a file replaces one of the same name in a later folder.
 const PRECEDENCE: [&str; 4] = ["/etc/", "/usr/local/lib/", "/usr/lib/", "/lib/"];
-/// Folders that hold no files of the guest's, and that a file of ifupdown does not lead to.
+/// Folders that contain no files of the guest, so that ifupdown's references into them are ignored.
 const NO_FILES: [&str; 4] = ["/dev/", "/proc/", "/run/", "/sys/"];
 
-/// Every form in use and where its files lie. One pattern a form, so that the appliance is asked
+/// All forms with the paths of their files. One pattern per form, so that the appliance is asked
 /// once for each.
 const FILES: [(Form, &str); 29] = [
     (Form::Ifupdown, "/etc/network/interfaces"),
@@ -41,7 +41,7 @@ const FILES: [(Form, &str); 29] = [
     ),
     (Form::NetDev, "/{etc,usr/local/lib,usr/lib,lib}/systemd/network/*.netdev"),
     (Form::Link, "/{etc,usr/local/lib,usr/lib,lib}/systemd/network/{*.link,*.link.d/*.conf}"),
-    // Distributions have rules by the dozen; those that name cards say so in their names.
+    // Distributions have dozens of rules; those that name cards have file names that show it.
     (
         Form::Rules,
         "/{etc/udev/rules.d/*.rules,{usr/local/lib,usr/lib,lib}/udev/rules.d/*net*.rules}",
@@ -72,7 +72,7 @@ const FILES: [(Form, &str); 29] = [
     (Form::DhcpcdLease, "/var/lib/{dhcpcd,dhcpcd5}/*.lease"),
 ];
 
-/// A file, and whether it may be edited: one that is not UTF-8 is read and left as it is.
+/// A file, and whether it may be edited: a file that is not UTF-8 is read and never changed.
 #[derive(Debug, Clone)]
 pub(super) struct NetworkFile {
     pub(super) text: Text,
@@ -125,8 +125,8 @@ async fn add(
     Ok(())
 }
 
-/// The paths of files that are in effect, in the order in which systems read them: by the names of
-/// the files, whatever folder they lie in.
+/// The paths of files that are in effect, in the order in which systems read them: by file name,
+/// whatever the folder.
 fn in_effect(paths: Vec<String>) -> Vec<String> {
     let mut chosen: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
     for path in paths {
@@ -146,7 +146,7 @@ async fn text(
     form: Form,
     path: &str,
 ) -> Result<Option<(String, bool)>, Error> {
-    // The link alone tells the interface.
+    // The link's name alone contains the interface.
     if form == Form::Service {
         return Ok(Some((String::new(), false)));
     }

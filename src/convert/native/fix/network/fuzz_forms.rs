@@ -1,10 +1,10 @@
-//! A door for `make fuzz`: each form of network configuration.
+//! An entry point for `make fuzz`: each form of network configuration.
 
 use super::claim::NOWHERE;
 use super::forms::{self, ALL, Text};
 use super::survey::Survey;
 
-/// Reads a text in every form. Each place that a reader gives must lie in its text.
+/// Reads a text in every form. Each place that a reader returns must be within its text.
 pub(in crate::convert::native::fix) fn text(text: &str) {
     for form in ALL {
         let path = "/etc/sysconfig/network/ifcfg-eth0".to_owned();

@@ -1,24 +1,24 @@
-//! What report.json says of a network card.
+//! The entry of a network card in report.json.
 
 use serde::Serialize;
 
 use crate::model::MacAddress;
 
-/// One network card of the guest, before and after.
+/// A network card of the guest, before and after FIX.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::convert::native) struct FoundInterface {
-    /// None where the VM has not been given one.
+    /// MAC address of the card; null where the VM has none yet.
     pub(in crate::convert::native) mac: Option<MacAddress>,
-    /// The name that the guest's configuration gives it; none where nothing names it.
+    /// Name of the card in the guest's configuration; null where nothing names the card.
     #[serde(rename = "before")]
     pub(in crate::convert::native) name: Option<String>,
-    /// The name that it will have on KVM, where that is known.
+    /// Name of the card on KVM, where it is known.
     pub(super) after: Option<String>,
-    /// What told that this name is of this address.
+    /// The evidence that links the name to the card.
     pub(super) known_by: Option<&'static str>,
-    /// How it gets its addresses, as configured: `dhcp`, `192.0.2.7/24`, …
+    /// Addresses as configured: `dhcp`, `192.0.2.7/24`, …
     pub(super) addresses: Vec<String>,
-    /// The file that keeps the name; none where the name needs no help.
+    /// The file that keeps the name on KVM; null where the name needs no file.
     pub(super) kept_by: Option<String>,
 }

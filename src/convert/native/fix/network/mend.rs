@@ -1,5 +1,5 @@
-//! Edits of the guest's files: MAC addresses that no card has, selections by VMware's hardware, and
-//! names that change. A function of what is known.
+//! Edits the guest's files: MAC addresses that no card has, selections by VMware's hardware, and
+//! names that change. A pure function of what is known.
 
 use std::collections::BTreeMap;
 
@@ -12,36 +12,36 @@ use super::naming::Naming;
 use super::place::{By, Card, Meant, meant_by_all};
 use super::survey::Survey;
 
-/// What is known of the guest when its files are edited.
+/// Facts about the guest when its files are edited.
 pub(super) struct KnownGuest<'a> {
     pub(super) cards: &'a [Card],
     pub(super) survey: &'a Survey,
     pub(super) assigned: &'a Assigned,
     /// The card of each name.
     pub(super) by_name: &'a BTreeMap<&'a str, usize>,
-    /// Names that change.
+    /// Names that change, with the new names.
     pub(super) renames: &'a BTreeMap<String, String>,
     /// Names whose ifcfg file gets the MAC address.
     pub(super) hwaddr: &'a BTreeMap<String, MacAddress>,
 }
 
-/// What becomes of a file.
+/// The edits of a file, and the problems found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mended {
     pub(super) edits: Vec<Edit>,
-    /// MAC addresses that were replaced, and by what.
+    /// MAC addresses that were replaced, each with its replacement.
     pub(super) stale: Vec<(MacAddress, MacAddress)>,
-    /// MAC addresses that no card has, and that nobody knows the card of.
+    /// MAC addresses that no card has, and that cannot be assigned to a card.
     pub(super) unknown: Vec<MacAddress>,
-    /// Selections by hardware that could not be helped.
+    /// Selections by hardware that could not be replaced.
     pub(super) lost: Vec<String>,
-    /// A name that stands in the name of the file, and the new one.
+    /// A name within the name of the file, and the new name.
     pub(super) moved: Option<(String, String)>,
-    /// Whether a name changes that no edit can reach.
+    /// Whether a changed name is in a place that no edit can reach.
     pub(super) is_stuck: bool,
 }
 
-/// Decides on one file.
+/// Decides how to change one file.
 pub(super) fn mend(file: &Text, says: &Says, known: &KnownGuest<'_>) -> Mended {
     let mut mended = Mended::default();
     for claim in says.claims.iter().filter(|claim| claim.role != ClaimRole::Remembers) {
@@ -61,14 +61,14 @@ pub(super) fn mend(file: &Text, says: &Says, known: &KnownGuest<'_>) -> Mended {
     mended
 }
 
-/// A name, and the index of the card that had it.
+/// A name, and the index of its card.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NamedCard<'a> {
     pub(super) name: &'a str,
     pub(super) card: usize,
 }
 
-/// Whether a rule of the guest's gives `name` to `card` on KVM too, edits included.
+/// Whether a rule of the guest gives `name` to `card` on KVM too, edits included.
 pub(super) fn holds(
     file: &Text,
     claim: &NameClaim,
@@ -78,9 +78,9 @@ pub(super) fn holds(
 ) -> bool {
     let works = match file.form {
         Form::Rules => naming.rules,
-        // FIX has cloud-init leave the network alone.
+        // FIX makes cloud-init leave the network unchanged.
         Form::CloudInit => false,
-        // What renames a card that is up already counts where nothing else can.
+        // Programs that rename a card that is up count where no udev rules exist.
         Form::Mactab | Form::Ifupdown => !naming.rules,
         Form::CommandLine => false,
         _ => naming.links,
@@ -91,7 +91,7 @@ pub(super) fn holds(
     }
     let has = |mac: MacAddress| cards.iter().any(|card| card.mac == Some(mac));
     let is_own = claim.macs.iter().any(|spot| Some(spot.mac) == cards[card].mac);
-    // Such an address is replaced by the card's own; of several only that which the card had.
+    // Such an address is replaced by the card's own; of several only the one that the card had.
     let is_replaced = |spot: &MacSpot| {
         let is_it = claim.macs.len() == 1 || cards[card].source_mac == Some(spot.mac);
         !has(spot.mac) && is_it && spot.edit.at != NOWHERE
@@ -105,7 +105,7 @@ pub(super) fn holds(
     cards[card].mac.is_some() && (is_own || is_stale || is_selected) && is_helped
 }
 
-/// Whether edits are of the file that they are for.
+/// Whether edits apply to the file's own text.
 fn reaches(edits: &[Edit]) -> bool {
     edits.iter().all(|edit| edit.at != NOWHERE)
 }
@@ -124,7 +124,8 @@ fn nameless(mac: MacAddress, known: &KnownGuest<'_>) -> Option<usize> {
     known.assigned.card_of(subject)
 }
 
-/// Replaces MAC addresses that no card has; says whether the claim selects by one that a card has.
+/// Replaces MAC addresses that no card has; returns whether the claim selects by an address that a
+/// card has.
 fn stale(claim: &NameClaim, known: &KnownGuest<'_>, mended: &mut Mended) -> bool {
     let has = |spot: &&MacSpot| known.cards.iter().any(|card| card.mac == Some(spot.mac));
     let mut is_live = claim.macs.iter().any(|spot| has(&spot));
@@ -140,7 +141,7 @@ fn stale(claim: &NameClaim, known: &KnownGuest<'_>, mended: &mut Mended) -> bool
                 mended.stale.push((spot.mac, new));
                 is_live = true;
             }
-            // A rule for a card that is gone does no harm.
+            // A rule for a removed card does no harm.
             None if claim.role == ClaimRole::Configures => mended.unknown.push(spot.mac),
             None => {}
         }
@@ -148,8 +149,8 @@ fn stale(claim: &NameClaim, known: &KnownGuest<'_>, mended: &mut Mended) -> bool
     is_live
 }
 
-/// The card that is meant by a MAC address which no card has. Of several addresses only the source
-/// tells which is whose: names would give all of them the same card.
+/// The card that a MAC address means although no card has the address. Of several addresses, only
+/// the source shows which card each belongs to: names would give all of them the same card.
 fn successor(spot: &MacSpot, claim: &NameClaim, known: &KnownGuest<'_>) -> Option<usize> {
     let had = known.cards.iter().position(|card| card.source_mac == Some(spot.mac));
     if had.is_some() || claim.macs.len() != 1 {

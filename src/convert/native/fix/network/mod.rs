@@ -1,14 +1,14 @@
-//! The guest keeps its network. On KVM a card sits in another slot, so that `ens192` becomes
-//! `enp1s0` and no configuration fits any more; its MAC address stays. So each name that the guest
-//! knows is tied to the MAC address of its card.
+//! Preserves the guest's network. On KVM a card is in another slot, so that `ens192` becomes
+//! `enp1s0` and no configuration matches any more; its MAC address stays. So each name that the
+//! guest knows is tied to the MAC address of its card.
 //!
 //! ```text
 //! files ──forms──▶ claims ──survey──▶ subjects ──assign──▶ ties ──pin──▶ .link files, rules
 //!                                                            └──mend──▶ edits of the files
 //! ```
 //!
-//! Only [`preserve`] talks to the guest; all between is functions of texts. It needs no other part
-//! of FIX: the names can be kept in a guest whose boot cannot be fixed.
+//! Only [`preserve`] accesses the guest; all other functions work on texts. No other part of FIX is
+//! needed: the names can be kept in a guest whose boot cannot be fixed.
 
 mod assign;
 mod claim;
@@ -47,7 +47,7 @@ use self::survey::Survey;
 use super::edits::edited;
 use super::{Change, FixReport, TextChange, rewrite};
 
-/// What is known of the guest and its cards.
+/// Facts about the guest and its cards.
 struct NetworkContext {
     cards: Vec<Card>,
     files: Vec<NetworkFile>,
@@ -57,7 +57,7 @@ struct NetworkContext {
     assigned: Assigned,
 }
 
-/// Sees to it that network cards keep their names and their configuration. The domain does not get
+/// Ensures that network cards keep their names and their configuration. The domain does not have
 /// the cards of `left_out`.
 ///
 /// # Errors
@@ -114,7 +114,7 @@ fn interface(row: &Row, keep: &Keep, kept_by: Option<String>) -> FoundInterface 
     }
 }
 
-/// The name of a card, and what keeps it.
+/// The name of a card, and the method that keeps the name.
 struct Pinned<'a> {
     index: usize,
     row: &'a Row,
@@ -122,7 +122,7 @@ struct Pinned<'a> {
 }
 
 impl NetworkContext {
-    /// Draws all conclusions.
+    /// Evaluates the files and assigns the names.
     fn new(cards: Vec<Card>, files: Vec<NetworkFile>, naming: Naming) -> Self {
         let texts: Vec<_> = files.iter().map(|found| &found.text).collect();
         let says = forms::read(&texts);
@@ -176,8 +176,8 @@ impl NetworkContext {
         pairs.flat_map(|(file, says)| says.claims.iter().map(move |claim| (file, claim)))
     }
 
-    /// The name of a card that only a pattern such as `ens*` selects, where the pattern would
-    /// select otherwise under the names of KVM.
+    /// A name for a card that only a pattern such as `ens*` selects, where the pattern would select
+    /// other cards under the names of KVM.
     fn name_for_a_pattern(&self, index: usize, row: &Row) -> Option<(String, NameEvidence)> {
         if self.naming.kernel {
             return None;
@@ -193,7 +193,7 @@ impl NetworkContext {
             let by_place = self.cards[index].names_by_place().into_iter().find(is_needed);
             return by_place.map(|name| (name, NameEvidence::Slot));
         }
-        // A selection by hardware or MAC address means this card, whatever else selects it.
+        // A selection by hardware or MAC address means this card, whatever else selects the card.
         let (means, is_else): (Vec<_>, Vec<_>) =
             own.into_iter().partition(|own| own.cards.is_some());
         let lost: Vec<_> = means.into_iter().filter(|own| !self.fits_on_kvm(own)).collect();
@@ -218,7 +218,7 @@ impl NetworkContext {
         if self.naming.kernel { &["eth0", "eth1"] } else { &["enp1s0", "ens3"] }
     }
 
-    /// Whether a selection takes cards under the names that they get on KVM.
+    /// Whether a selection matches cards under the names that they get on KVM.
     fn fits_on_kvm(&self, selection: &Selection) -> bool {
         self.names_on_kvm().iter().all(|name| selection.fits(name))
     }
@@ -241,7 +241,8 @@ impl NetworkContext {
         ruling.next().map(|(found, _)| found.text.path.as_str())
     }
 
-    /// What keeps the names of cards where the file that was to keep one takes no change.
+    /// The methods that keep the names of cards, where the guest has rejected changes of the files
+    /// in `refused`.
     fn without(&self, refused: &BTreeSet<&str>, rows: &[Row], keeps: Vec<Keep>) -> Vec<Keep> {
         let is_lost = |(index, (row, keep)): (usize, (&Row, &Keep))| {
             let file = match keep {
@@ -265,7 +266,7 @@ impl NetworkContext {
         keeps.into_iter().zip(again).zip(lost).map(of_card).collect()
     }
 
-    /// What becomes of each file.
+    /// The edits of each file.
     fn mend(&self, rows: &[Row], keeps: &[Keep]) -> Vec<Mended> {
         let (mut renames, mut hwaddr) = (BTreeMap::new(), BTreeMap::new());
         for (row, keep) in rows.iter().zip(keeps) {
@@ -291,7 +292,7 @@ impl NetworkContext {
         files.map(|(found, says)| mend(&found.text, says, &known)).collect()
     }
 
-    /// Cards that no configuration is known to configure.
+    /// Cards that no known configuration configures.
     fn uncovered(&self, rows: &[Row]) -> Vec<usize> {
         let is_bare = |index: &usize| {
             let is_tied = self.assigned.of_card(*index).next().is_some();
@@ -303,7 +304,7 @@ impl NetworkContext {
         (0..rows.len()).filter(is_bare).collect()
     }
 
-    /// Does what keeps the name of a card; returns the file that keeps it.
+    /// Keeps the name of a card; returns the file that keeps it.
     async fn pin(
         &self,
         guestfs: &mut Guestfs,
@@ -353,7 +354,7 @@ impl NetworkContext {
         self.claims().find(is_own).map(|(file, _)| file.path.as_str())
     }
 
-    /// What the first `.link` file of the guest's own says that is of the card.
+    /// The settings in the guest's first `.link` file that matches the card.
     fn settings(&self, card: usize) -> LinkSettings {
         let files: Vec<_> = self.files.iter().map(|found| &found.text).collect();
         let found = forms::settings(&files, &self.cards, card);
@@ -361,18 +362,16 @@ impl NetworkContext {
     }
 }
 
-/// How the writing of a file ended.
+/// The result of writing a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WriteResult {
-    /// It needed no change.
     Same,
-    /// It is another now.
     Changed,
-    /// The guest took no change of it.
+    /// The guest rejected the change.
     Refused,
 }
 
-/// Writes what becomes of a file.
+/// Writes the changed file.
 async fn write(
     guestfs: &mut Guestfs,
     found: &NetworkFile,
@@ -390,7 +389,7 @@ async fn write(
     }
     if let Some((from, to)) = &mended.moved {
         for part in ["/ifcfg-", "/ifroute-", "/ifrule-", "/ifsysctl-"] {
-            // Files of SUSE's that go with an interface are called after it.
+            // SUSE's files that belong to an interface are named after it.
             let (from, to) = (from.replace("/ifcfg-", part), to.replace("/ifcfg-", part));
             if guestfs.is_file(&from).await? {
                 let end = guestfs.modify("renaming a file of the guest", &["mv", &from, &to]).await;

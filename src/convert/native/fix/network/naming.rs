@@ -1,4 +1,5 @@
-//! How the guest names its cards: whether the kernel's names stay, and what can keep another name.
+//! How the guest names its cards: whether the kernel's names stay, and which method can keep
+//! another name.
 
 use crate::convert::Error;
 use crate::convert::native::guestfs::Guestfs;
@@ -6,7 +7,7 @@ use crate::convert::native::guestfs::Guestfs;
 use super::files::NetworkFile;
 use super::forms::{Form, Text, keeps_kernel_names};
 
-/// Everything that tells how cards are named. One pattern, so that the appliance is asked once.
+/// All files that show how cards are named. One pattern, so that the appliance is asked once.
 const SIGNS: &str = "/{lib/udev/rules.d/*.rules,usr/lib/udev/rules.d/*.rules,lib/udev/rename_device,\
 usr/lib/udev/rename_device,sbin/udevd,sbin/udevadm,bin/udevadm,usr/bin/udevadm,usr/sbin/udevd,\
 lib/systemd/systemd-udevd,usr/lib/systemd/systemd-udevd,lib/udev/udevd,\
@@ -14,14 +15,15 @@ etc/udev/rules.d/80-net-*.rules,etc/systemd/network/99-default.link,\
 {lib,lib64,usr/lib,usr/lib64,usr/lib/*}/systemd/libsystemd-shared-*.so}";
 /// The library of systemd that has the version in its name, since version 231.
 const LIBRARY: &str = "/libsystemd-shared-";
-/// The first version of systemd that renames by a `.link` file what was renamed before
+/// The first version of systemd that renames a card by a `.link` file after an earlier rename
 /// (systemd.net-naming-scheme(7), v240). An initramfs with the driver of a card and without the
-/// `.link` file renames first, and older versions leave it at that. A rule of udev always renames.
+/// `.link` file renames the card first, and older versions leave that name. A rule of udev always
+/// renames.
 const RENAMES_AGAIN: u32 = 240;
-/// The rules of systemd that give names, since version 209 by `.link` files, before by themselves.
+/// The rules of systemd that name cards: since version 209 by `.link` files, before by themselves.
 const LINK_RULES: &str = "80-net-setup-link.rules";
 const SLOT_RULES: &str = "80-net-name-slot.rules";
-/// The rules of udev before that, which keep the kernel's names by MAC address.
+/// The older rules of udev, which keep the kernel's names by MAC address.
 const GENERATOR: &str = "75-persistent-net-generator.rules";
 
 /// How a guest names its cards.
@@ -33,23 +35,23 @@ pub(super) struct Naming {
     pub(super) links: bool,
     /// Whether a `.link` file renames a card that was renamed in the initramfs.
     pub(super) renames_again: bool,
-    /// Whether udev runs, so that a rule may name a card.
+    /// Whether udev runs, so that a rule can name a card.
     pub(super) rules: bool,
-    /// Whether the distribution's udev exchanges names of the kernel's between cards. It does where
-    /// the distribution's own rules for it are; elsewhere a name in use is refused (EEXIST).
+    /// Whether the distribution's udev swaps kernel names between cards. It does where the
+    /// distribution's own rules for it exist; elsewhere a name in use is refused (EEXIST).
     pub(super) swaps: bool,
-    /// Whether the initscripts of Red Hat rename by `HWADDR` of ifcfg files. They exchange names by
-    /// way of a third.
+    /// Whether the initscripts of Red Hat rename by `HWADDR` of ifcfg files. They swap names
+    /// through a third name.
     pub(super) by_ifcfg: bool,
 }
 
 impl Naming {
-    /// Asks the guest. `files` are those of its network.
+    /// Inspects the guest. `files` are those of its network.
     pub(super) async fn of(guestfs: &mut Guestfs, files: &[NetworkFile]) -> Result<Self, Error> {
         let signs = guestfs.glob(SIGNS).await?;
         let mut masked = Vec::new();
         for path in signs.iter().filter(|path| path.starts_with("/etc/")) {
-            // A link to /dev/null is no file, and an empty file holds nothing.
+            // A link to /dev/null is no file, and an empty file contains no rules.
             let text = guestfs.read(path).await?.unwrap_or_default();
             if is_masked(path, &text) {
                 masked.push(path.clone());
@@ -91,7 +93,7 @@ fn version(signs: &[String]) -> Option<u32> {
     names.filter_map(digits).max()
 }
 
-/// Whether a file in /etc takes the place of the distribution's and names no card.
+/// Whether a file in /etc replaces the distribution's and names no card.
 fn is_masked(path: &str, text: &str) -> bool {
     let lines = text.lines().map(str::trim);
     let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));

@@ -1,11 +1,11 @@
 //! How a card keeps its name on KVM.
 //!
-//! A name outside the kernel's `eth*` is kept by a `.link` file, or by a rule of udev. Names of the
-//! kernel's are another matter: the kernel gives `eth0`, `eth1`, … to the cards as it finds them,
-//! and udev cannot give a card a name that another card has at that moment (EEXIST; udev before
-//! systemd 197 and Red Hat's initscripts go over a third name). So `ethN` stays with card N, where
-//! the kernel puts it. On any other card `ethN` is only safe when N is beyond the kernel's count;
-//! else the card gets a name outside `eth*`, and the configuration is rewritten to that name.
+//! A name outside the kernel's `eth*` is kept by a `.link` file, or by a rule of udev. The kernel's
+//! names differ: the kernel gives `eth0`, `eth1`, … to the cards as it finds them, and udev cannot
+//! give a card a name that another card has at that moment (EEXIST; udev before systemd 197 and Red
+//! Hat's initscripts use a third name). So `ethN` stays with card N, where the kernel puts it. On
+//! any other card `ethN` is safe only when N is beyond the kernel's count. Otherwise the card gets
+//! a name outside `eth*`, and the configuration is rewritten to that name.
 
 use std::collections::BTreeSet;
 
@@ -15,25 +15,26 @@ use super::assign::{NameEvidence, eth_number};
 use super::naming::Naming;
 use super::place::eth;
 
-/// A card and what is known of its name.
+/// A card and the facts about its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Row {
     pub(super) mac: Option<MacAddress>,
     pub(super) name: Option<String>,
     pub(super) how: Option<NameEvidence>,
-    /// Where the kernel finds the card on KVM; `None` for a card that the domain does not get.
+    /// Position at which the kernel finds the card on KVM; `None` for a card that the domain does
+    /// not have.
     pub(super) position: Option<usize>,
     pub(super) addresses: Vec<String>,
-    /// Whether a rule of the guest's gives the name on KVM as well.
+    /// Whether a rule of the guest gives the name on KVM as well.
     pub(super) is_ruled: bool,
     /// Whether an ifcfg file of Red Hat's configures the card by name.
     pub(super) has_ifcfg: bool,
 }
 
-/// What is done to keep a name.
+/// The method that keeps a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Nothing: there is no name, or it comes by itself.
+    /// No method: the card has no name, or gets it by itself.
     Nothing,
     /// A `.link` file.
     Link,
@@ -45,9 +46,10 @@ pub(super) enum Keep {
     Renamed(String),
     /// The configuration is rewritten to the name that the kernel will give.
     Kernel(String),
-    /// The guest has nothing that could keep it.
+    /// The guest has no mechanism that could keep the name.
     Impossible,
-    /// A file of the guest that was to keep it takes no change, and nothing else keeps it.
+    /// The guest rejected the change of the file that was to keep the name, and there is no
+    /// alternative.
     Refused,
 }
 
@@ -56,17 +58,18 @@ pub(super) enum Keep {
 pub(super) enum Keeper {
     /// A `.link` file.
     Link,
-    /// This file of rules of udev.
+    /// This file with rules of udev.
     Rules(&'static str),
 }
 
-/// Where rules of udev for cards lie.
+/// The usual file of rules of udev for cards.
 const RULES: &str = "/etc/udev/rules.d/70-persistent-net.rules";
-/// A file of our own for them, where that one takes no change.
+/// hyperexport's own file for the rules, where the guest rejects changes of the usual file.
 const OWN_RULES: &str = "/etc/udev/rules.d/70-hyperexport-net.rules";
 
-/// The files that can keep a name, the best first: each where those before take no change. A rule
-/// that gives a name goes before every `.link` file (systemd's `80-net-setup-link.rules`).
+/// The files that can keep a name, the best first; each is used where the guest rejects changes of
+/// those before. A rule that gives a name overrides every `.link` file (systemd's
+/// `80-net-setup-link.rules`).
 pub(super) fn keepers(keep: &Keep, naming: Naming) -> Vec<Keeper> {
     let by_link = naming.links && naming.renames_again && *keep != Keep::Rule;
     let by_rules = naming.rules || !by_link;
@@ -78,7 +81,7 @@ pub(super) fn keepers(keep: &Keep, naming: Naming) -> Vec<Keeper> {
         .collect()
 }
 
-/// Decides for each card.
+/// Decides the method for each card.
 pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Vec<Keep> {
     if comes_by_itself(rows, naming) {
         return vec![Keep::Nothing; rows.len()];
@@ -113,8 +116,8 @@ pub(super) fn keep(rows: &[Row], naming: Naming, taken: &BTreeSet<String>) -> Ve
     rows.iter().map(decide).collect()
 }
 
-/// Whether the kernel gives every card the name that it had, provably: it names all of them, and
-/// each name is known to be of the card that the kernel finds in its place.
+/// Whether the kernel provably gives every card its old name. It does where it names all cards, and
+/// each name is known to belong to the card at its position.
 fn comes_by_itself(rows: &[Row], naming: Naming) -> bool {
     let in_place = |row: &Row| {
         row.name.as_deref().and_then(eth_number) == row.position
@@ -124,7 +127,7 @@ fn comes_by_itself(rows: &[Row], naming: Naming) -> bool {
     naming.kernel && plugged.all(in_place)
 }
 
-/// A name outside the kernel's that nothing has.
+/// An unused name that the kernel does not give.
 fn outside(number: usize, taken: &mut BTreeSet<String>) -> String {
     let mut name = format!("net{number}");
     let mut next = 0;
@@ -135,13 +138,12 @@ fn outside(number: usize, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// The place of any card, and of no VLAN (`ID_PATH` of udev).
+/// Pattern for the place of any card, and of no VLAN (`ID_PATH` of udev).
 pub(super) const ANY_PATH: &str = "*pci-*";
 
-/// Where a `.link` file lies and what it says. The path keeps the file from VLANs, which have the
-/// address of their card: a VLAN that udev fails to rename is not ready for systemd-networkd.
-/// `settings` are lines of `[Link]` from the file that
-/// would have been the first to match the card.
+/// Path and content of a `.link` file. Its path condition excludes VLANs, which have the address of
+/// their card: a VLAN that udev fails to rename is not ready for systemd-networkd. `settings` are
+/// lines of `[Link]` from the guest's file that would otherwise match the card first.
 pub(super) fn link(mac: MacAddress, name: &str, settings: &LinkSettings) -> (String, String) {
     let path = format!("/etc/systemd/network/{}", settings.file_before(name));
     let lines: String = settings.lines.iter().map(|line| format!("{line}\n")).collect();
@@ -152,7 +154,7 @@ pub(super) fn link(mac: MacAddress, name: &str, settings: &LinkSettings) -> (Str
     (path, text)
 }
 
-/// The rule for a card. DRIVERS and type keep it from VLANs, which have the address of their card.
+/// The rule for a card. DRIVERS and type exclude VLANs, which have the address of their card.
 pub(super) fn rule(mac: MacAddress, name: &str) -> String {
     format!(
         "SUBSYSTEM==\"net\", ACTION==\"add\", DRIVERS==\"?*\", ATTR{{address}}==\"{mac}\", \
@@ -161,20 +163,21 @@ pub(super) fn rule(mac: MacAddress, name: &str) -> String {
 }
 
 /// Settings of a card in the guest's own `.link` file. Only the first file that matches counts
-/// (systemd.link(5)), so that a file of ours has to say the same.
+/// (systemd.link(5)), so hyperexport's file has to repeat them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct LinkSettings {
-    /// The name of the file.
+    /// Name of the guest's file.
     pub(super) file: String,
     pub(super) lines: Vec<String>,
 }
 
-/// What our files begin with, the usual one first. A dash comes before all digits and letters.
+/// Prefixes of hyperexport's files, the usual one first. A dash sorts before all digits and
+/// letters.
 const RANKS: [&str; 4] = ["10", "00", "0", ""];
 
 impl LinkSettings {
-    /// A file for the card of that name that udev reads before the guest's file: udev goes by the
-    /// bytes of the names.
+    /// Name of a file for the card that udev reads before the guest's file: udev sorts by the bytes
+    /// of the names.
     fn file_before(&self, name: &str) -> String {
         let file = |rank: &&str| format!("{rank}-hyperexport-{name}.link");
         let is_first = |file: &String| self.file.is_empty() || *file < self.file;
@@ -217,7 +220,7 @@ mod tests {
         keep(&plugged(rows), naming, &BTreeSet::from(["net1".to_owned()]))
     }
 
-    /// Cards that the domain gets in this order.
+    /// Cards in the order in which the domain has them.
     fn plugged(rows: impl IntoIterator<Item = Row>) -> Vec<Row> {
         let numbered = rows.into_iter().enumerate();
         numbered.map(|(index, row)| Row { position: Some(index), ..row }).collect()
@@ -247,7 +250,7 @@ mod tests {
         assert_eq!(kept(&["eth0", "eth1"], KERNEL), [Keep::Nothing, Keep::Nothing]);
         assert_eq!(kept(&["eth0", "eth1"], OLD), [Keep::Nothing, Keep::Nothing]);
         assert_eq!(kept(&["eth0"], ALPINE), [Keep::Nothing]);
-        // Without proof they are pinned where they are.
+        // Without proof, the names are pinned to their cards.
         assert_eq!(kept(&["eth0", "eth1"], LINKS), [Keep::Link, Keep::Link]);
         assert_eq!(kept(&["eth0", ""], KERNEL), [Keep::Link, Keep::Nothing]);
         let guess = [Row { how: Some(NameEvidence::Order), ..row("eth0") }];

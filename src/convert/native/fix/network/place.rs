@@ -1,4 +1,4 @@
-//! Where VMware put a card, and which card a configuration means that selects by place or driver.
+//! Where VMware put a card, and which card a configuration selects by place or driver.
 //!
 //! The guest's slot register shows the function of the bridge added to the slot number, not packed:
 //! slot 1184 is `ens161`.
@@ -13,21 +13,21 @@ use super::claim::Edit;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Card {
     pub(super) mac: Option<MacAddress>,
-    /// The address at the source, where the card has another one now.
+    /// The address at the source, where the card has a new one.
     pub(super) source_mac: Option<MacAddress>,
     pub(super) slot: Option<u32>,
-    /// Where the kernel finds the card on KVM, counted from 0; `None` for a card that the domain
-    /// does not get.
+    /// Position at which the kernel finds the card on KVM, counted from 0; `None` for a card that
+    /// the domain does not have.
     pub(super) position: Option<usize>,
     /// The driver of its model on VMware.
     driver: Option<&'static str>,
-    /// Addresses that the guest's tools reported while the guest ran.
+    /// Addresses that VMware Tools reported while the guest ran.
     pub(super) addresses: Vec<String>,
 }
 
 impl Card {
-    /// The cards of a VM, in the order of its source. Those of `left_out`, by their ids, are known
-    /// to the guest, and the domain does not get them.
+    /// The cards of a VM, in the order of its source. The guest knows the cards of `left_out`
+    /// (ids), but the domain does not have them.
     pub(super) fn all(vm: &SourceVm, left_out: &[String]) -> Vec<Self> {
         let seen = vm.guest.network.iter().flat_map(|network| &network.interfaces);
         let mut plugged = plug_order(&vm.nics);
@@ -51,15 +51,15 @@ impl Card {
         self.slot.and_then(PciAddress::of_slot)
     }
 
-    /// The names that systemd made of the card's place on VMware, the one in use first.
+    /// The names that systemd derives from the card's place on VMware, the one in use first.
     pub(super) fn names_by_place(&self) -> Vec<String> {
         let by_slot = self.slot.map(|slot| format!("ens{}", shown(slot)));
         let by_bus = self.place().map(|place| format!("enp{}s{}", place.bus, place.device));
         by_slot.into_iter().chain(by_bus).collect()
     }
 
-    /// Whether the name is of this card's place: `None` where the name tells no place or the card's
-    /// place is not known.
+    /// Whether the name matches this card's place: `None` where the name contains no place or the
+    /// card's place is not known.
     pub(super) fn fits(&self, name: &str) -> Option<bool> {
         match Seat::of(name)? {
             Seat::Slot(slot) => self.slot.map(|own| shown(own) == slot),
@@ -68,7 +68,7 @@ impl Card {
     }
 }
 
-/// What the guest sees of a slot number: the function added to the slot of the bridge.
+/// The number that the guest sees for a slot: the function added to the slot of the bridge.
 fn shown(slot: u32) -> u32 {
     (slot & 0x3ff) + (slot >> 10)
 }
@@ -85,7 +85,7 @@ fn driver(model: NicModel) -> Option<&'static str> {
     }
 }
 
-/// The device ids of a model on VMware, its own and those of the subsystem (pci.ids).
+/// The device ids of a VMware model, its own and those of the subsystem (pci.ids).
 fn ids(driver: Option<&str>) -> &'static [&'static str] {
     match driver {
         Some("vmxnet3") => &["0x07b0"],
@@ -97,7 +97,7 @@ fn ids(driver: Option<&str>) -> &'static [&'static str] {
     }
 }
 
-/// A place that a name tells (systemd.net-naming-scheme(7)).
+/// A place that a name contains (systemd.net-naming-scheme(7)).
 enum Seat {
     Slot(u32),
     Place(PciAddress),
@@ -146,19 +146,18 @@ pub(super) enum By {
     Driver,
     /// The name that the kernel gives first: `eth0`.
     KernelName,
-    /// The name that udev makes of the place: `ens192`.
+    /// The name that udev derives from the place: `ens192`.
     PlaceName,
-    /// VMware's vendor id.
     Vendor,
     /// The device id of the card's model.
     Model,
-    /// The label of VMware's firmware: `Ethernet0`.
+    /// The label that VMware's firmware gives: `Ethernet0`.
     Label,
-    /// The kind of virtual machine, which selects no card but all of them.
+    /// The kind of virtual machine, which selects no single card but all of them.
     Host,
 }
 
-/// A selection by hardware, and what to write instead.
+/// A selection by hardware, and its replacement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct HardwareSelection {
     pub(super) by: By,
@@ -168,35 +167,35 @@ pub(super) struct HardwareSelection {
     pub(super) instead: Vec<Edit>,
     /// Edits that remove the selection where something else selects the card as well.
     pub(super) without: Vec<Edit>,
-    /// Whether a list of MAC addresses may stand there.
+    /// Whether the file accepts a list of MAC addresses there.
     pub(super) takes_list: bool,
-    /// The words of the file, for a warning.
+    /// The file's own words, for a warning.
     pub(super) words: String,
 }
 
-/// Which cards a selection meant on VMware.
+/// The cards that a selection meant on VMware.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Meant {
-    /// It selects the same cards on KVM.
+    /// The selection matches the same cards on KVM.
     Holds,
-    /// It selected these cards and will select none, or others.
+    /// The selection matched these cards, and matches none or others on KVM.
     Cards(Vec<usize>),
 }
 
 impl HardwareSelection {
-    /// A selection that tells which card is meant, and that no edit of the file can change.
+    /// A selection that identifies a card, and that no edit of the file can change.
     pub(super) fn evidence(by: By, patterns: Vec<String>) -> Self {
         let words = patterns.join(" ");
         Self { by, patterns, instead: Vec::new(), without: Vec::new(), takes_list: false, words }
     }
 
-    /// Which cards were meant.
+    /// Finds the cards that the selection meant.
     pub(super) fn meant(&self, cards: &[Card]) -> Meant {
         if self.holds(cards) {
             return Meant::Holds;
         }
         let mut meant = self.selected(cards);
-        // A single card is meant by whatever was true of VMware's hardware.
+        // A single card is meant by any condition that was true on VMware's hardware.
         let is_vmware = self.patterns.iter().any(|p| VMWARE_DRIVERS.contains(&p.as_str()));
         if meant.is_empty() && cards.len() == 1 && (self.by != By::Driver || is_vmware) {
             meant.push(0);
@@ -204,7 +203,7 @@ impl HardwareSelection {
         Meant::Cards(meant)
     }
 
-    /// Whether it takes interfaces that software makes, and no card: `Driver=bonding`.
+    /// Whether the selection matches software interfaces and no card: `Driver=bonding`.
     pub(super) fn is_of_software(&self) -> bool {
         let takes = |drivers: &[&str]| drivers.iter().any(|driver| self.accepts(driver));
         let is_plain = self.patterns.iter().all(|pattern| !pattern.starts_with('!'));
@@ -219,7 +218,7 @@ impl HardwareSelection {
         self.patterns.iter().any(takes_all)
     }
 
-    /// Which cards matched on VMware.
+    /// The cards that matched on VMware.
     pub(super) fn selected(&self, cards: &[Card]) -> Vec<usize> {
         (0..cards.len()).filter(|index| self.matches(*index, cards)).collect()
     }
@@ -266,7 +265,7 @@ impl HardwareSelection {
                 self.patterns.iter().any(|name| card.fits(name) == Some(true))
                     || card.names_by_place().iter().any(|name| self.accepts(name))
             }
-            // Intel's and AMD's ids are theirs on KVM too.
+            // Intel's and AMD's ids are the same on KVM.
             By::Vendor => card.driver == Some("vmxnet3"),
             By::Model => ids(card.driver).iter().any(|id| self.accepts(id)),
             By::Label => self.accepts(&format!("Ethernet{index}")),
@@ -279,7 +278,7 @@ impl HardwareSelection {
     }
 }
 
-/// Which cards several selections together meant, all of which must match.
+/// The cards that several selections together meant, all of which must match.
 pub(super) fn meant_by_all(all: &[HardwareSelection], cards: &[Card]) -> Meant {
     let mut together: Option<Vec<usize>> = None;
     for hardware in all {
@@ -292,15 +291,15 @@ pub(super) fn meant_by_all(all: &[HardwareSelection], cards: &[Card]) -> Meant {
     together.map_or(Meant::Holds, Meant::Cards)
 }
 
-/// Whether a shell pattern, negated by a leading `!`, takes the word.
+/// Whether a shell pattern, negated by a leading `!`, matches the word.
 pub(super) fn accepts(pattern: &str, word: &str) -> bool {
     let (pattern, negated) = pattern.strip_prefix('!').map_or((pattern, false), |p| (p, true));
     Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(word)) != negated
 }
 
-/// Names as cards on VMware have them, for one of `count` cards whose place is not known: by its
-/// number, and in the form of each pattern. No two cards get the same. Other kinds of names than
-/// `en…` are of no card of VMware's.
+/// Names as cards have on VMware, for one of `count` cards whose place is not known: by its number,
+/// and in the form of each pattern. No two cards get the same name. VMware's cards have no names
+/// outside `en…`.
 pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec<String> {
     let mut names = Vec::new();
     for turn in 0..TURNS {
@@ -313,14 +312,14 @@ pub(super) fn names_like(patterns: &[String], index: usize, count: usize) -> Vec
     names
 }
 
-/// How many numbers a card tries, since some may be taken.
+/// How many numbers are tried for a card, since some may be taken.
 const TURNS: usize = 4;
 /// Drivers of the cards that VMware emulates.
 const VMWARE_DRIVERS: [&str; 5] = ["vmxnet3", "vmxnet", "e1000", "e1000e", "pcnet32"];
-/// Drivers of cards that a VM may have elsewhere.
+/// Drivers of cards that a VM may have on other hypervisors.
 const OTHER_CARD_DRIVERS: [&str; 3] = ["virtio_net", "igb", "8139cp"];
-/// Drivers of interfaces that software makes, as the kernel calls them (ethtool(8), `--driver`). A
-/// list of systemd's parts `802.1Q VLAN Support` at its spaces.
+/// Drivers of software interfaces, as the kernel names them (ethtool(8), `--driver`). A systemd
+/// list splits `802.1Q VLAN Support` at its spaces.
 const VIRTUAL_DRIVERS: [&str; 38] = [
     "802.1Q",
     "802.1Q VLAN Support",
@@ -363,7 +362,7 @@ const VIRTUAL_DRIVERS: [&str; 38] = [
 ];
 /// Device ids of virtio cards, from before virtio 1.0 and since.
 const VIRTIO_IDS: [&str; 2] = ["0x1000", "0x1041"];
-/// Places of cards on KVM's boards, q35 and i440fx.
+/// Places of cards on KVM's machine types, q35 and i440fx.
 const KVM_PLACES: [&str; 3] = ["0000:01:00.0", "0000:07:00.0", "0000:00:03.0"];
 
 pub(super) fn eth(index: usize) -> String {
@@ -371,14 +370,14 @@ pub(super) fn eth(index: usize) -> String {
 }
 
 /// Which card was `eth0`, `eth1`, … when the kernel counted the cards by their places on VMware's
-/// bus; `None` where the place of any card is not known, and where cards have several drivers: the
-/// kernel counts as drivers find their cards.
+/// bus. `None` where a card's place is not known, or where cards have several drivers: the kernel
+/// counts as drivers find their cards.
 pub(super) fn kernel_order(cards: &[Card]) -> Option<Vec<usize>> {
     let has_one_driver = cards.windows(2).all(|pair| pair[0].driver == pair[1].driver);
     bus_order(cards).filter(|_| has_one_driver)
 }
 
-/// The cards by their places on VMware's bus; `None` where the place of any card is not known.
+/// The cards by their places on VMware's bus; `None` where a card's place is not known.
 pub(super) fn bus_order(cards: &[Card]) -> Option<Vec<usize>> {
     let places: Option<Vec<_>> = cards.iter().map(Card::place).collect();
     let places = places?;

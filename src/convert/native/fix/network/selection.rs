@@ -1,20 +1,20 @@
 //! Configurations that select cards without naming one: by patterns, by hardware, by MAC address.
-//! All of one configuration must match, and of several configurations any one may.
+//! All conditions of one configuration must match; of several configurations any one may match.
 
 use super::claim::NameClaim;
 use super::place::{Card, Meant, accepts, meant_by_all};
 
-/// What a configuration selects.
+/// The cards that a configuration selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Selection {
-    /// Patterns for the name; none where any name will do.
+    /// Patterns for the name; empty where any name matches.
     pub(super) patterns: Vec<String>,
-    /// The cards that hardware and MAC address leave; `None` for all.
+    /// The cards that match by hardware and MAC address; `None` for all.
     pub(super) cards: Option<Vec<usize>>,
 }
 
 impl Selection {
-    /// The selection of a claim; `None` where its names alone select.
+    /// The selection of a claim; `None` where only its names select.
     pub(super) fn of(claim: &NameClaim, has_names: bool, cards: &[Card]) -> Option<Self> {
         let has_pattern = claim.patterns.iter().any(|pattern| !is_negated(pattern));
         if has_names && !has_pattern || !claim.selects() {
@@ -28,7 +28,7 @@ impl Selection {
         Some(Self { patterns: claim.patterns.clone(), cards })
     }
 
-    /// Whether the card may be selected, its name aside.
+    /// Whether the selection matches the card, ignoring its name.
     pub(super) fn is_of(&self, card: usize) -> bool {
         self.cards.as_ref().is_none_or(|cards| cards.contains(&card))
     }
@@ -40,7 +40,7 @@ impl Selection {
         is_taken && negated.iter().all(|pattern| accepts(pattern, name))
     }
 
-    /// Whether a card that loses its name for one of these is no longer selected, or newly so.
+    /// Whether the selection of a card changes when its name is replaced by one of `later`.
     pub(super) fn needs(&self, name: &str, later: &[&str]) -> bool {
         let is_refused = self.patterns.iter().any(|p| is_negated(p) && !accepts(p, name));
         match self.fits(name) {
@@ -50,11 +50,11 @@ impl Selection {
     }
 }
 
-/// What configurations without a name say of a card that they select by its hardware.
+/// Statements of configurations without a name about a card that they select by its hardware.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Selected {
     addresses: Vec<String>,
-    /// The addresses of the first of the files that take turns, and its name.
+    /// Name and addresses of the first of the files that take turns.
     first: Option<(String, Vec<String>)>,
 }
 
@@ -68,7 +68,7 @@ impl Selected {
         }
     }
 
-    /// The addresses of a card that files with these names take as well.
+    /// The addresses of a card that files with these names match as well.
     pub(super) fn addresses<'a>(
         &'a self,
         others: impl Iterator<Item = &'a String>,
@@ -84,7 +84,7 @@ fn is_negated(pattern: &str) -> bool {
     pattern.starts_with('!')
 }
 
-/// The cards of the MAC addresses of a claim. A single card is meant by an address that none has.
+/// The cards of a claim's MAC addresses. An address that no card has means the only card.
 fn by_mac(claim: &NameClaim, cards: &[Card]) -> Vec<usize> {
     let has = |card: &Card| {
         let macs = [card.mac, card.source_mac];

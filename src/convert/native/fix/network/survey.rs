@@ -1,4 +1,4 @@
-//! What all files together say: one subject for each name of a card, or for each MAC address that a
+//! Combines all files: one subject for each name of a card, or for each MAC address that a
 //! configuration selects without a name.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,33 +13,33 @@ use super::virtual_names::{base, is_no_interface, is_valid, is_well_known};
 /// Most subjects; a guest has fewer cards by far.
 const MOST: usize = 1_000;
 
-/// What is known of one card that the guest's files mean.
+/// Facts about one card that the guest's files mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// None where the configuration selects by MAC address alone.
+    /// Name of the card; none where the configuration selects only by MAC address.
     pub(super) name: Option<String>,
-    /// MAC addresses that its configuration selects.
+    /// MAC addresses that the configuration selects.
     pub(super) macs: Vec<MacAddress>,
     /// MAC addresses in rules that give the name.
     pub(super) ruled_macs: Vec<MacAddress>,
-    /// MAC addresses that leases tell.
+    /// MAC addresses in leases.
     pub(super) leased_macs: Vec<MacAddress>,
-    /// Cards that a selection by place or driver means.
+    /// Cards that match a selection by place or driver.
     pub(super) places: Vec<usize>,
     /// Addresses as configured.
     pub(super) addresses: Vec<String>,
-    /// Addresses that leases tell.
+    /// Addresses in leases.
     pub(super) leased: Vec<String>,
-    /// The first file for it of those that take turns.
+    /// The first file for the card, of files that take turns.
     pub(super) turn: Option<String>,
-    /// Whether a configuration speaks of it, and not only a rule or a lease.
+    /// Whether a configuration names the card, and not only a rule or a lease.
     pub(super) is_configured: bool,
-    /// Whether a configuration brings it up at the start of the guest.
+    /// Whether a configuration brings the card up at the start of the guest.
     pub(super) is_active: bool,
 }
 
 impl Subject {
-    /// MAC addresses that identify the card, of rules first.
+    /// MAC addresses that identify the card, those of rules first.
     pub(super) fn identities(&self) -> impl Iterator<Item = MacAddress> {
         self.ruled_macs.iter().chain(&self.macs).copied()
     }
@@ -83,31 +83,31 @@ impl Subject {
     }
 }
 
-/// All subjects, and what selects cards without telling one from another.
+/// All subjects, and the selections that do not distinguish cards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Survey {
     pub(super) subjects: Vec<Subject>,
-    /// What configurations select without naming a card.
+    /// Selections of configurations that name no card.
     pub(super) selections: Vec<Selection>,
     /// Cards that configurations without a name select by place or driver, with their addresses.
     pub(super) selected: BTreeMap<usize, Selected>,
     /// Whether the guest has any configuration of a network.
     pub(super) is_configured: bool,
-    /// Names that are taken, those of software's interfaces too.
+    /// Names in use, including those of software interfaces.
     pub(super) taken: BTreeSet<String>,
-    /// Interfaces of software whose name tells no card.
+    /// Software interfaces whose name contains no card.
     pub(super) placed: BTreeSet<String>,
 }
 
 impl Survey {
-    /// Reads what all files say.
+    /// Combines the statements of all files.
     pub(super) fn of(says: &[Says], cards: &[Card]) -> Self {
         let made: BTreeSet<&str> =
             says.iter().flat_map(|says| &says.makes).map(String::as_str).collect();
         let claims = says.iter().flat_map(|says| &says.claims);
         let names: BTreeSet<_> =
             claims.flat_map(|claim| &claim.names).map(|name| name.value.as_str()).collect();
-        // `dmz.100` on another card is on no card `dmz`, unless something else names that one.
+        // `dmz.100` with another card named is on no card `dmz`, unless something else names `dmz`.
         let placed = says.iter().flat_map(|says| &says.placed);
         let placed = placed.filter(|name| !names.contains(base(name))).cloned().collect();
         let mut survey = Self { placed, ..Self::default() };
@@ -126,10 +126,11 @@ impl Survey {
 
     fn add(&mut self, claim: &NameClaim, made: &BTreeSet<&str>, cards: &[Card], nameless: bool) {
         let names = self.names(claim, made, cards);
-        // A claim about interfaces of software alone.
+        // A claim about software interfaces alone.
         let is_software = names.is_empty() && !claim.names.is_empty() && claim.patterns.is_empty();
         if is_software {
-            // How `br0` gets its port may stand where nobody reads, but the guest has a network.
+            // The port of `br0` may be named in a file that is not read, but the guest has a
+            // network.
             let is_interface = |name: &Spot<String>| !is_no_interface(&name.value);
             self.is_configured |=
                 claim.role == ClaimRole::Configures && claim.names.iter().any(is_interface);
@@ -142,13 +143,13 @@ impl Survey {
             self.selections.extend(Selection::of(claim, !nameless, cards));
         }
         if !nameless {
-            // Of several names and one MAC address nobody knows which is meant.
+            // With several names and one MAC address, it is unknown which name is meant.
             let claim = if names.len() == 1 { claim } else { &bare(claim) };
             let is_vlan = claim.names.iter().any(|name| name.value.contains('.'));
             for name in names {
                 let Some(subject) = self.named(&name) else { continue };
                 if is_vlan {
-                    // Addresses of a VLAN tell which card it is on, and are not the card's.
+                    // Addresses of a VLAN show which card it is on, and are not the card's.
                     subject.leased.extend(claim.addresses.iter().cloned());
                     subject.add(&NameClaim { addresses: Vec::new(), ..claim.clone() }, cards);
                 } else {
@@ -199,13 +200,13 @@ impl Survey {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// The name of the card that an interface is on: `ens192` of `ens192.5`, and the whole name
-    /// where it tells no card.
+    /// The name of the card that an interface is on: `ens192` of `ens192.5`, and the full name
+    /// where it contains no card.
     pub(super) fn card_of<'a>(&self, name: &'a str) -> &'a str {
         if self.placed.contains(name) { name } else { base(name) }
     }
 
-    /// The subject of that name; none where there are too many already.
+    /// The subject of that name; none where the limit is reached.
     fn named(&mut self, name: &str) -> Option<&mut Subject> {
         let index = self.subjects.iter().position(|own| own.name.as_deref() == Some(name));
         let index = index.unwrap_or(self.subjects.len());
@@ -216,13 +217,14 @@ impl Survey {
     }
 }
 
-/// A claim without what tells one card from another.
+/// A claim without the parts that distinguish cards.
 fn bare(claim: &NameClaim) -> NameClaim {
     let (addresses, turn) = (claim.addresses.clone(), claim.turn.clone());
     NameClaim { role: claim.role, addresses, turn, ..NameClaim::default() }
 }
 
-/// A label such as `ens192` over a MAC address is the card's name, unless the card sits elsewhere.
+/// Whether a label is the card's name: a label such as `ens192` over a MAC address is, unless the
+/// card is in another slot.
 fn is_likely(name: &str, claim: &NameClaim, cards: &[Card]) -> bool {
     let tells_place = name.starts_with("ens") || name.starts_with("enp") || name.starts_with("eno");
     let own = |card: &&Card| claim.macs.iter().any(|spot| Some(spot.mac) == card.mac);
@@ -296,7 +298,7 @@ mod tests {
                 "auto dmz.100\niface dmz.100 inet static\n  vlan-raw-device ens192\n",
                 vec!["ens192"],
             ),
-            // The card is named by the VLAN alone, or by something else as well.
+            // The card is named by the VLAN alone, or elsewhere as well.
             (Form::Ifcfg, "DEVICE=ens192.5\nVLAN=yes\n", vec!["ens192"]),
             (
                 Form::Ifupdown,

@@ -1,4 +1,5 @@
-//! Warnings: what is not known of the guest's network, and what somebody has to look at.
+//! Warnings: unknown facts about the guest's network, and places that the administrator has to
+//! check.
 
 use crate::model::{MacAddress, WarningCode};
 
@@ -8,7 +9,7 @@ use super::mend::Mended;
 use super::pin::{Keep, Row};
 use super::{FixReport, NetworkContext};
 
-/// What is not known.
+/// Warns of unknown facts.
 pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixReport<'_>) {
     for (found, says) in guest.files.iter().zip(&guest.says) {
         if let Some(fault) = &says.fault {
@@ -20,7 +21,7 @@ pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixRepor
     let subjects = &guest.survey.subjects;
     let name = |index: &usize| subjects[*index].name.clone().unwrap_or_default();
     let mut in_doubt: Vec<_> = guest.assigned.in_doubt.iter().map(name).collect();
-    // Names that were made up for a pattern are no subjects.
+    // Names that were invented for a pattern are no subjects.
     let by_order = rows.iter().filter(|row| row.how == Some(NameEvidence::Order));
     for name in by_order.filter_map(|row| row.name.as_ref()) {
         if !in_doubt.contains(name) {
@@ -46,7 +47,7 @@ pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixRepor
         let text = format!("no network configuration of the guest is known to be of {card}");
         report.warn(WarningCode::GuestNetworkCardWithoutName, text);
     }
-    // What stays down was of a card that is gone, unless a card is missing its name.
+    // An interface that stays down belonged to a removed card, unless a card has no name.
     let open = subjects.iter().enumerate().filter(|(index, subject)| {
         let counts = subject.is_active || !uncovered.is_empty();
         subject.is_configured && counts && guest.assigned.card_of(*index).is_none()
@@ -62,8 +63,8 @@ pub(super) fn doubts(guest: &NetworkContext, rows: &[Row], report: &mut FixRepor
     }
 }
 
-/// Names that rules give to MAC addresses which no card has, in a guest whose configuration is not
-/// known: one of them may have been that of its card.
+/// Warns of names that rules give to MAC addresses which no card has, in a guest with unknown
+/// configuration. One of them may have been the name of its card.
 fn stale_rules(guest: &NetworkContext, report: &mut FixReport<'_>) {
     let subjects = guest.survey.subjects.iter().enumerate();
     let stale = subjects.filter(|(index, subject)| {
@@ -80,7 +81,7 @@ fn stale_rules(guest: &NetworkContext, report: &mut FixReport<'_>) {
     }
 }
 
-/// What was found in one file.
+/// Warns of the problems found in one file.
 pub(super) fn mended(found: &NetworkFile, mended: &Mended, report: &mut FixReport<'_>) {
     let path = &found.text.path;
     for lost in &mended.lost {
@@ -111,7 +112,7 @@ pub(super) fn mended(found: &NetworkFile, mended: &Mended, report: &mut FixRepor
     }
 }
 
-/// What became of a card's name.
+/// Reports how a card's name is kept.
 pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut FixReport<'_>) {
     let name = row.name.as_deref().unwrap_or_default();
     match keep {
@@ -135,7 +136,7 @@ pub(super) fn outcome(row: &Row, keep: &Keep, report: &mut FixReport<'_>) {
     }
 }
 
-/// A file that was to be changed and takes no change.
+/// Warns of a file whose change the guest rejected.
 pub(super) fn refused(path: &str, report: &mut FixReport<'_>) {
     let text = format!(
         "{path} of the guest cannot be changed and still describes the network cards of VMware: \
@@ -144,7 +145,7 @@ pub(super) fn refused(path: &str, report: &mut FixReport<'_>) {
     report.warn(WarningCode::GuestNetworkNotChanged, text);
 }
 
-/// A name that no file of the guest could be made to keep.
+/// Warns of a name that no file of the guest can keep.
 pub(super) fn not_pinned(name: &str, report: &mut FixReport<'_>) {
     let text = format!(
         "{name} of the guest may get another name on KVM: the file that would keep the name \

@@ -1,4 +1,4 @@
-//! Guests as people have them, from their files to what is decided.
+//! Realistic guests, from their files to the decisions.
 
 mod selections;
 mod stray;
@@ -69,11 +69,11 @@ fn netplan_with_an_id_and_a_name_to_match() {
     assert!(warnings(&known).is_empty());
     let swapped = guest(cards(&[224, 192]), SYSTEMD, &files);
     assert_eq!(kept(&swapped), [link(1, "ens224"), link(2, "ens192")]);
-    // Without slots, both names are known and their order is told.
+    // Without slots, both names are known and their order is reported.
     let unknown = guest(vec![card(1, None), card(2, None)], SYSTEMD, &files);
     assert_eq!(kept(&unknown), [link(1, "ens192"), link(2, "ens224")]);
     assert_eq!(warnings(&unknown), ["guest-network-by-order"]);
-    // A card more than names: no name is given by order.
+    // There is one card more than names: no name is assigned by order.
     let more = guest(vec![card(1, None), card(2, None), card(3, None)], SYSTEMD, &files);
     assert!(kept(&more).iter().all(|(_, name, _)| name.is_empty()));
     assert_eq!(
@@ -154,7 +154,7 @@ fn names_of_the_admins_own_by_the_place_on_the_bus() {
     assert_eq!(kept(&known), [by_rule(1, "dmz0"), by_rule(2, "lan0")]);
     let right = "SUBSYSTEM==\"net\", ACTION==\"add\", ATTR{address}==\"00:50:56:aa:bb:02\", DRIVERS==\"?*\", NAME=\"lan0\"\n";
     assert!(after(&known).starts_with(right), "{}", after(&known));
-    // Without slots nobody knows, and two names of two kinds have no order.
+    // Without slots the assignment is unknown, and two names of two kinds have no order.
     let unknown = guest(vec![card(1, None), card(2, None)], SYSTEMD, &files);
     assert!(kept(&unknown).iter().all(|(_, name, _)| name.is_empty()));
     assert_eq!(
@@ -169,12 +169,12 @@ fn names_of_the_kernel_on_the_cards_that_have_them() {
     let files = [(Form::Ifupdown, INTERFACES, text)];
     let in_place = guest(cards(&[192, 224]), KERNEL, &files);
     assert!(kept(&in_place).iter().all(|(.., keep)| *keep == Keep::Nothing));
-    // The domain gets them by their slots, whatever the order of the source's list.
+    // The domain has the cards by their slots, whatever the order of the source's list.
     let listed = guest(cards(&[224, 192]), KERNEL, &files);
     let nothing = |card: u8, name: &str| (card, name.to_owned(), Keep::Nothing);
     assert_eq!(kept(&listed), [nothing(1, "eth1"), nothing(2, "eth0")]);
     assert_eq!(after(&listed), text);
-    // The first card of the domain sat behind the second one.
+    // The first card of the domain was behind the second one.
     let swapped = guest(vec![card(1, Some(224)), card(2, Some(192))], KERNEL, &files);
     let renamed =
         |card: u8, name: &str, new: &str| (card, name.to_owned(), Keep::Renamed(new.to_owned()));
@@ -365,7 +365,8 @@ fn pinned(row: &Row) -> Pinned<'_> {
     Pinned { index: 0, row, keep: &Keep::Link }
 }
 
-/// One file that cannot be renamed and a folder that cannot be made cost what needs them alone.
+/// A file that cannot be renamed and a folder that cannot be created affect only the cards that
+/// need them.
 #[tokio::test]
 async fn what_the_guest_refuses_costs_no_other_card() {
     use crate::convert::native::played::Played;
@@ -389,7 +390,7 @@ async fn what_the_guest_refuses_costs_no_other_card() {
     assert_eq!(told, [refused, refused, refused, "guest-network-not-pinned", refused]);
 }
 
-/// A name is kept in another file where the usual one takes no change.
+/// A name is kept by another file where the guest rejects changes of the usual file.
 #[tokio::test]
 async fn a_card_whose_file_takes_no_change_is_pinned_in_another() {
     use crate::convert::native::played::Played;

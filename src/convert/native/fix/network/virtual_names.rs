@@ -1,8 +1,8 @@
 //! Which names of interfaces may be names of cards.
 
-/// Longest name of an interface (Linux, IFNAMSIZ less its end).
+/// Longest name of an interface (Linux, IFNAMSIZ without the terminating zero).
 const LONGEST: usize = 15;
-/// What software calls the interfaces that it makes, followed by a number, a separator or nothing.
+/// Names of software interfaces, followed by a number, a separator or nothing.
 const PREFIXES: [&str; 50] = [
     "bond",
     "team",
@@ -55,7 +55,7 @@ const PREFIXES: [&str; 50] = [
     "vboxnet",
     "wireguard",
 ];
-/// What software calls its interfaces, followed by anything.
+/// Prefixes of software interfaces, followed by anything.
 const STEMS: [&str; 12] = [
     "veth",
     "cali",
@@ -70,7 +70,7 @@ const STEMS: [&str; 12] = [
     "wlx",
     "wwp",
 ];
-/// Names that are never a card's.
+/// Names that no card has.
 const NAMES: [&str; 11] = [
     "lo",
     "none",
@@ -85,20 +85,20 @@ const NAMES: [&str; 11] = [
     "loopback",
 ];
 
-/// Whether the kernel takes the word as a name, in letters that every configuration takes.
+/// Whether the kernel accepts the word as a name, in characters that every configuration accepts.
 pub(super) fn is_valid(name: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     name.len() <= LONGEST && begins && name.chars().all(is_word)
 }
 
-/// Whether a name is that of no interface to the world: the loopback, or a word that stands for
-/// others.
+/// Whether a name is of no interface to the outside: the loopback, or a word that stands for
+/// several interfaces.
 pub(super) fn is_no_interface(name: &str) -> bool {
     NAMES.contains(&name)
 }
 
-/// Whether software is known to make interfaces of that name.
+/// Whether software is known to create interfaces of that name.
 pub(super) fn is_well_known(name: &str) -> bool {
     let numbered = |prefix: &&str| {
         name.strip_prefix(*prefix).is_some_and(|rest| {

@@ -150,7 +150,7 @@ fn a_name_that_stays_down_makes_way_where_there_are_too_few_cards() {
 
 #[test]
 fn a_name_of_another_slot_is_not_given_to_a_card() {
-    // ens256 is of a card that was removed, and nothing names the card in slot 224.
+    // ens256 belongs to a removed card, and nothing names the card in slot 224.
     let subjects = vec![named("ens192"), named("ens256")];
     assert_eq!(ties(subjects, &cards(&[192, 224]), false), [tie("ens192", 0, NameEvidence::Slot)]);
     let survey = survey(vec![named("ens192")]);
@@ -231,7 +231,7 @@ fn the_only_rule_is_of_the_only_card() {
     assert_eq!(ties(configured, &alone, true), [tie("lan", 0, NameEvidence::Alone)]);
 }
 
-/// Names that begin like no card of systemd's are tied and kept as any others.
+/// Names that match no naming scheme of systemd are assigned and kept as any others.
 #[test]
 fn names_of_other_schemes_are_tied_too() {
     for names in [["em1", "em2"], ["p1p1", "p1p2"], ["lan0", "lan1"]] {

@@ -1,14 +1,14 @@
 //! The network configuration of cloud-init, version 1 and 2 (docs.cloud-init.io, "Network
-//! configuration sources"): in `cloud.cfg`, in a seed, and as it was kept for the instance.
+//! configuration sources"): in `cloud.cfg`, in a seed, and in the copy stored for the instance.
 
 use super::super::claim::{MAC, MacSpot, NameClaim, Says};
 use super::netplan::{self, Ids};
 use super::yaml::{YamlNode, documents};
 
-/// Values of `type` that stand for no card.
+/// Values of `type` that are no network card.
 const MADE: [&str; 5] = ["bond", "bridge", "vlan", "loopback", "infiniband"];
 
-/// What a file says.
+/// Reads a file.
 pub(super) fn read(text: &str) -> Says {
     let documents = match documents(text) {
         Ok(documents) => documents,
@@ -16,7 +16,7 @@ pub(super) fn read(text: &str) -> Says {
     };
     let mut says = Says::default();
     for document in &documents {
-        // A seed has no `network:` around the configuration, or has.
+        // The configuration in a seed may be below `network:` or at the top.
         let network = document.get("network").unwrap_or(document);
         let found = match network.get_text("version") {
             "2" => {
@@ -32,7 +32,7 @@ pub(super) fn read(text: &str) -> Says {
     says
 }
 
-/// Whether a file has cloud-init leave the network alone.
+/// Whether a file makes cloud-init leave the network unchanged.
 pub(super) fn is_off(text: &str) -> bool {
     let documents = documents(text).unwrap_or_default();
     let networks = documents.iter().filter_map(|document| document.get("network"));
@@ -45,7 +45,7 @@ fn version_1(network: &YamlNode, text: &str) -> Says {
         let kind = device.get_text("type");
         if MADE.contains(&kind) {
             let name = device.get("name").and_then(|name| name.spot(text));
-            // A bond has no card in its name.
+            // The name of a bond contains no card.
             let is_placed = kind != "vlan" || device.get("vlan_link").is_some();
             name.into_iter().for_each(|name| says.make(name, is_placed));
         } else if kind == "physical" {

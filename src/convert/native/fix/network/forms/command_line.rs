@@ -1,11 +1,11 @@
-//! The kernel's command line: whether the kernel's own names of cards stay, and the cards that it
+//! The kernel's command line: whether cards keep the kernel's own names, and the cards that it
 //! names (dracut.cmdline(7), Linux nfsroot.rst).
 
 use super::super::claim::{
     ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, mac, words as split,
 };
 
-/// Whether systemd is told to leave the kernel's names (systemd-udevd(8)). biosdevname is another
+/// Whether systemd leaves the kernel's names unchanged (systemd-udevd(8)). biosdevname does not
 /// matter: it names no card of a virtual machine.
 pub(in super::super) fn keeps_kernel_names(text: &str) -> bool {
     words(text).iter().any(|word| word.value == "net.ifnames=0")
@@ -21,7 +21,7 @@ pub(super) fn read(text: &str) -> Says {
             "ifname" => says.claims.extend(named(value, word.at.end)),
             "ip" => says.claims.extend(addressed(&fields)),
             "bootdev" => says.mention(spot(value)),
-            // vlan=NAME:CARD, bond=NAME:CARD,CARD:OPTIONS and their like.
+            // vlan=NAME:CARD, bond=NAME:CARD,CARD:OPTIONS and similar parameters.
             "vlan" | "bond" | "team" | "bridge" => {
                 says.makes.extend(fields.first().map(|name| (*name).to_owned()));
                 let cards = fields.get(1).copied().unwrap_or_default().split(',');
@@ -30,13 +30,13 @@ pub(super) fn read(text: &str) -> Says {
             _ => {}
         }
     }
-    // Several boot entries say the same.
+    // Several boot entries repeat the parameters.
     says.claims.dedup();
     says
 }
 
-/// `ifname=NAME:MAC`, which ends at `end`. dracut renames by it. Another address is as long, which
-/// counts in a block of GRUB's environment.
+/// `ifname=NAME:MAC`, which ends at `end`; dracut renames by it. A replaced address has the same
+/// length, which matters in a block of GRUB's environment.
 fn named(value: &str, end: usize) -> Option<NameClaim> {
     let (name, address) = value.split_once(':')?;
     let edit = Edit::new(end - address.len()..end, MAC);
@@ -64,7 +64,7 @@ fn addressed(fields: &[&str]) -> Option<NameClaim> {
     (!card.is_empty()).then_some(claim)
 }
 
-/// Fields between colons; those of an IPv6 address in brackets separate nothing.
+/// Fields between colons; colons within the brackets of an IPv6 address do not separate.
 fn fields(value: &str) -> Vec<&str> {
     let mut is_inside = false;
     let is_end = move |c: char| {

@@ -5,10 +5,10 @@
 use super::super::claim::{Says, Spot};
 use super::ifupdown::is_name;
 
-/// The words that part commands of a shell.
+/// The operators that separate commands of a shell.
 const OPERATORS: [&str; 5] = ["&&", "||", ";", "|", "&"];
 
-/// The interfaces that the commands of a line make, and the cards that they are on.
+/// Reads the interfaces that the commands of a line create, and their cards.
 pub(super) fn made_by(line: &[Spot<String>], says: &mut Says) {
     let mut command = Vec::new();
     for word in line {
@@ -65,14 +65,14 @@ fn made_by_one(line: &[Spot<String>], says: &mut Says) {
     }
 }
 
-/// What follows a word of a command.
+/// The words after a word of a command.
 fn arguments<'a>(line: &'a [Spot<String>], name: &str) -> &'a [Spot<String>] {
     let at = line.iter().position(|word| word.value == name);
     at.map(|at| &line[at + 1..]).unwrap_or_default()
 }
 
-/// An interface that is made elsewhere, and the cards below it: `bond0 ens192 ens224`. What follows
-/// `--` is another command.
+/// Reads an interface that is created elsewhere, and the cards below it: `bond0 ens192 ens224`. The
+/// words after `--` are another command.
 fn ports_of(words: &[Spot<String>], says: &mut Says) {
     let words = words.iter().take_while(|word| word.value != "--");
     let mut names = words.filter(|word| !word.value.starts_with('-') && !word.value.contains('='));
@@ -80,19 +80,19 @@ fn ports_of(words: &[Spot<String>], says: &mut Says) {
     says.mention_all(names.cloned().collect());
 }
 
-/// That an interface is made, once.
+/// Records once that an interface is created.
 fn makes(word: Option<&Spot<String>>, says: &mut Says) {
     let name = word.map(|word| &word.value).filter(|name| is_name(name));
     says.makes.extend(name.filter(|name| !says.makes.contains(name)).cloned());
 }
 
-/// Whether two words change a link.
+/// Whether two words are `ip link set` or an abbreviation.
 fn is_link_set(words: &[Spot<String>]) -> bool {
     let [object, verb] = words else { return false };
     ["link", "l"].contains(&object.value.as_str()) && ["set", "s"].contains(&verb.value.as_str())
 }
 
-/// What follows `set`: `dev ens192 master br0`.
+/// Reads the words after `set`: `dev ens192 master br0`.
 fn link_set(line: &[Spot<String>], says: &mut Says) {
     let Some(above) = arguments(line, "master").first() else { return };
     makes(Some(above), says);
@@ -100,7 +100,7 @@ fn link_set(line: &[Spot<String>], says: &mut Says) {
     says.mention_all(card.cloned().into_iter().collect());
 }
 
-/// The bond whose ports a word is the file of.
+/// The bond whose `slaves` file a word names.
 fn bond_of(word: &Spot<String>) -> Option<String> {
     let path = word.value.trim_start_matches('>');
     let bond = path.strip_prefix("/sys/class/net/")?.strip_suffix("/bonding/slaves")?;
@@ -117,14 +117,14 @@ fn program(word: &Spot<String>) -> &str {
     word.value.rsplit('/').next().unwrap_or_default()
 }
 
-/// Whether two words add a link: an address or a route that is added makes no interface.
+/// Whether two words add a link: adding an address or a route creates no interface.
 fn is_link_add(words: &[Spot<String>]) -> bool {
     let [object, verb] = words else { return false };
     ["link", "l", "tuntap"].contains(&object.value.as_str()) && verb.value == "add"
 }
 
-/// What follows `add`: `ip link add link ens192 name storage type vlan id 5`, `ip tuntap add dev
-/// vpn mode tap`.
+/// Reads the words after `add`: `ip link add link ens192 name storage type vlan id 5`, `ip tuntap
+/// add dev vpn mode tap`.
 fn link_add(line: &[Spot<String>], says: &mut Says) {
     let mut words = line.iter();
     let mut made = None;

@@ -1,5 +1,5 @@
 //! Clients of DHCP: the interfaces that their configurations name (dhclient.conf(5),
-//! dhcpcd.conf(5)), and the leases that they kept, which tell which card had which address.
+//! dhcpcd.conf(5)), and their stored leases, which show which card had which address.
 
 use super::super::claim::{
     ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, is_pattern, mac, sort_names,
@@ -8,7 +8,7 @@ use super::super::claim::{
 use super::keyfile::entries;
 use super::wicked::client_id;
 
-/// What dhclient.conf says: `interface "ens192" { … }`.
+/// Reads dhclient.conf: `interface "ens192" { … }`.
 pub(super) fn dhclient_conf(text: &str) -> Says {
     let mut says = Says::default();
     for line in DhcpLines::of(text) {
@@ -21,7 +21,7 @@ pub(super) fn dhclient_conf(text: &str) -> Says {
     says
 }
 
-/// What dhcpcd.conf says.
+/// Reads dhcpcd.conf.
 pub(super) fn dhcpcd_conf(text: &str) -> Says {
     let mut says = Says::default();
     let mut current: Option<NameClaim> = None;
@@ -38,7 +38,7 @@ pub(super) fn dhcpcd_conf(text: &str) -> Says {
             "denyinterfaces" | "allowinterfaces" => {
                 let mut claim = NameClaim::default();
                 sort_names(&mut claim, rest.to_vec());
-                // What is denied is configured by something else, or is no card.
+                // A denied interface is configured by another program, or is no card.
                 let is_denied = key.value.starts_with('d');
                 let role = if is_denied { ClaimRole::Mentions } else { ClaimRole::Configures };
                 let names = claim.names.into_iter();
@@ -88,7 +88,7 @@ pub(super) fn network_manager_lease(path: &str, text: &str) -> Says {
     if file.starts_with("dhclient") {
         return dhclient_leases(text);
     }
-    // A UUID has 36 letters.
+    // A UUID has 36 characters.
     let name = file.split_once('-').and_then(|(_, rest)| rest.get(37..)).unwrap_or_default();
     let mut claim = remembered(name);
     for entry in entries(text) {
@@ -139,7 +139,7 @@ fn remembered(name: &str) -> NameClaim {
     }
 }
 
-/// What nameif(8) and ifrename(8) read: `/etc/mactab`, `/etc/iftab`.
+/// Reads the tables of nameif(8) and ifrename(8): `/etc/mactab`, `/etc/iftab`.
 pub(super) fn mactab(text: &str) -> Says {
     let mut says = Says::default();
     for line in DhcpLines::of(text) {

@@ -7,7 +7,7 @@ use super::super::claim::{
 use super::super::place::{By, HardwareSelection};
 use super::shell::{Assignment, assignments};
 
-/// Values of `TYPE` that stand for no card. Ports of Open vSwitch may be cards.
+/// Values of `TYPE` that are no network card. Ports of Open vSwitch may be cards.
 const MADE: [&str; 22] = [
     "bond",
     "bridge",
@@ -35,11 +35,11 @@ const MADE: [&str; 22] = [
 /// Endings of files that no system reads (ifup's own list).
 const LEFT_OVER: [&str; 9] =
     ["~", ".bak", ".old", ".orig", ".rpmnew", ".rpmorig", ".rpmsave", ".rpmtmp", ".swp"];
-/// What files of Red Hat's without `DEVICE` begin with that are called after their card.
+/// Prefixes of Red Hat's files without `DEVICE` that are named after their card.
 const LOOKS_LIKE_A_CARD: [&str; 3] = ["eth", "en", "em"];
 /// Keys that name the card below an interface.
 const PARENTS: [&str; 4] = ["PHYSDEV", "ETHERDEVICE", "MACVLAN_DEVICE", "TUNNEL_DEVICE"];
-/// Names of files that are no interface's.
+/// Names of files that belong to no interface.
 const TEMPLATES: [&str; 2] = ["lo", "template"];
 
 /// Whether systems read a file of that name.
@@ -48,7 +48,7 @@ pub(super) fn is_read(path: &str) -> bool {
     !LEFT_OVER.iter().any(|end| name.ends_with(end)) && !TEMPLATES.contains(&name)
 }
 
-/// What a file says.
+/// Reads a file.
 pub(super) fn read(path: &str, text: &str) -> Says {
     let all = assignments(text);
     let get = |key: &str| all.iter().rev().find(|own| own.key == key);
@@ -57,7 +57,7 @@ pub(super) fn read(path: &str, text: &str) -> Says {
     let mut says = Says::default();
     let mut claim = NameClaim::default();
     match get("DEVICE").filter(|device| !device.value.value.is_empty()) {
-        // SUSE goes by the name of the file.
+        // SUSE uses the name of the file.
         Some(device) if !is_suse => claim.names.push(device.value.clone()),
         _ => by_file_name(file, is_suse, &mut claim),
     }
@@ -68,7 +68,8 @@ pub(super) fn read(path: &str, text: &str) -> Says {
         ["no", "off", "manual"].contains(&own.value.value.to_ascii_lowercase().as_str())
     });
     if !is_suse && get("DEVICE").is_none_or(|device| device.value.value.is_empty()) {
-        // NetworkManager takes a profile without DEVICE for the card with the address, or for any.
+        // NetworkManager applies a profile without DEVICE to the card with the address, or to any
+        // card.
         if !claim.macs.is_empty() {
             claim.names.clear();
         }
@@ -83,7 +84,7 @@ pub(super) fn read(path: &str, text: &str) -> Says {
     says
 }
 
-/// Whether the interface of the file is made by the system.
+/// Whether the system creates the interface of the file.
 fn is_made(all: &[Assignment<'_>]) -> bool {
     all.iter().any(|own| match own.key {
         "TYPE" | "DEVICETYPE" | "INTERFACETYPE" => {

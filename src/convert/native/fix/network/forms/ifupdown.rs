@@ -1,5 +1,5 @@
-//! interfaces(5) of ifupdown, and what its companions add: bonds, bridges, VLANs, ifupdown-ng,
-//! ifupdown2.
+//! interfaces(5) of ifupdown, and the extensions of its companions: bonds, bridges, VLANs,
+//! ifupdown-ng, ifupdown2.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +7,8 @@ use super::super::claim::{ClaimRole, MacSpot, NameClaim, Says, Spot, is_pattern,
 use super::super::place::{By, HardwareSelection};
 use super::commands;
 
-/// Options whose values are interfaces below this one, `-` and `_` being the same. The interface
-/// itself is made by the system then.
+/// Options whose values are interfaces below this one, with `-` and `_` as equals. The system then
+/// creates the interface itself.
 const BELOW: [&str; 11] = [
     "bridge-ports",
     "bond-slaves",
@@ -22,10 +22,10 @@ const BELOW: [&str; 11] = [
     "batman-ifaces",
     "dual-hsr-slaves",
 ];
-/// Options whose values are interfaces, which say nothing about the interface itself.
+/// Options whose values are interfaces, and which do not concern the interface itself.
 const MENTIONS: [&str; 5] =
     ["bond-primary", "ovs-ports", "bridge-hw", "requires", "tunnel-physdev"];
-/// Options that only interfaces have which the system makes.
+/// Options that only interfaces created by the system have.
 const MADE: [&str; 8] = [
     "bond-mode",
     "bridge-stp",
@@ -36,7 +36,7 @@ const MADE: [&str; 8] = [
     "vxlan-id",
     "link-type",
 ];
-/// Executors of ifupdown-ng (`use NAME`) that make their interface.
+/// Executors of ifupdown-ng (`use NAME`) that create their interface.
 const USES: [&str; 14] = [
     "batman",
     "bond",
@@ -56,10 +56,10 @@ const USES: [&str; 14] = [
 /// Methods of interfaces that are no cards.
 const METHODS: [&str; 8] =
     ["loopback", "tunnel", "v4tunnel", "6to4", "ppp", "wvdial", "can", "gre"];
-/// Words among the values that are no interfaces.
+/// Words among the values that name no interface.
 const NO_NAMES: [&str; 5] = ["none", "all", "regex", "noregex", "null"];
 
-/// One line with the lines that continue it.
+/// A line with its continuation lines.
 struct IfupdownLine {
     words: Vec<Spot<String>>,
 }
@@ -75,7 +75,7 @@ impl IfupdownLine {
     }
 }
 
-/// What all files together say: what one names may be started by another.
+/// Reads all files together: an interface named in one file may be started in another.
 pub(super) fn read(texts: &[&str]) -> Vec<Says> {
     let readers: Vec<_> = texts.iter().map(|text| Reader::of(text)).collect();
     let started: BTreeSet<_> = readers.iter().flat_map(|reader| reader.started.clone()).collect();
@@ -89,7 +89,7 @@ fn lines(text: &str) -> Vec<IfupdownLine> {
         while text[at..end].trim_end_matches(['\n', '\r']).ends_with('\\') && end < text.len() {
             end = text[end..].find('\n').map_or(text.len(), |next| end + next + 1);
         }
-        // A comment takes its whole line; behind words there is none.
+        // A comment takes a complete line; no comment can follow words.
         if !text[at..end].trim_start().starts_with('#') {
             let words = words(&text[at..end], at, |c| c.is_whitespace() || c == '\\');
             found.extend(Some(IfupdownLine { words }).filter(|line| !line.words.is_empty()));
@@ -102,18 +102,18 @@ fn lines(text: &str) -> Vec<IfupdownLine> {
 #[derive(Default)]
 struct Reader {
     says: Says,
-    /// The stanza that is being read, and whether the system makes its interface.
+    /// The stanza that is being read, and whether the system creates its interface.
     current: Option<NameClaim>,
     is_made: bool,
-    /// Whether the stanza has options of such interfaces. cloud-init and curtin write those of a
-    /// bond into the stanzas of its ports too.
+    /// Whether the stanza has options of created interfaces. cloud-init and curtin also write the
+    /// options of a bond into the stanzas of its ports.
     looks_made: bool,
     is_port_of_bond: bool,
     /// Whether the stanza names the card below its interface.
     has_parent: bool,
     /// Claims of stanzas, which something else starts.
     stanzas: Vec<usize>,
-    /// Interfaces that are started: `auto`, `allow-hotplug` and their like, and `mapping`.
+    /// Interfaces that are started: `auto`, `allow-hotplug` and similar words, and `mapping`.
     started: Vec<String>,
     /// Names that are only templates or logical names, unless they are started as well.
     logical: Vec<String>,
@@ -174,8 +174,7 @@ impl Reader {
         self.current = Some(claim);
     }
 
-    /// `auto ens192 /eth*=lan mac/00:50:56:aa:bb:01=dmz`: interfaces, and what they are called in
-    /// this file.
+    /// `auto ens192 /eth*=lan mac/00:50:56:aa:bb:01=dmz`: interfaces, and their names in this file.
     fn selection(&mut self, line: &IfupdownLine) {
         self.close();
         for word in line.rest(1) {
@@ -190,7 +189,7 @@ impl Reader {
     fn rename(&mut self, word: &Spot<String>) {
         let (selected, name) = split(word);
         let Some(name) = name else { return };
-        // ifup renames when the card is found already; the name before tells which card is meant.
+        // ifup renames once the card is found; the original name shows which card is meant.
         let mut claim = NameClaim { role: ClaimRole::Renames, ..selection(&selected) };
         let before = claim.names.drain(..).map(|before| before.value).collect::<Vec<_>>();
         if !before.is_empty() {
@@ -211,7 +210,7 @@ impl Reader {
                 self.has_parent = true;
                 self.says.mention_all(values.collect());
             }
-            // A port is a card, or an interface that another stanza makes.
+            // A port is a card, or an interface that another stanza creates.
             "ovs-type" => self.is_made |= !line.word(1).eq_ignore_ascii_case("OVSPort"),
             "use" => self.is_made |= USES.contains(&line.word(1)),
             key if MENTIONS.contains(&key) => self.says.mention_all(values.collect()),
@@ -243,8 +242,8 @@ impl Reader {
         (self.is_port_of_bond, self.has_parent) = (false, false);
     }
 
-    /// What the file says, where these interfaces are started: a stanza that nothing starts is of
-    /// an interface that stays down.
+    /// The statements of the file, given the interfaces that are started: the interface of a stanza
+    /// that nothing starts stays down.
     fn finish(mut self, started: &BTreeSet<String>) -> Says {
         for index in self.stanzas {
             let claim = &mut self.says.claims[index];
@@ -264,7 +263,7 @@ pub(super) fn is_name(word: &str) -> bool {
     !NO_NAMES.contains(&word) && !is_pattern(word) && !word.contains('/')
 }
 
-/// A word of a command, with the stanza's interface for the variable that stands for it.
+/// A word of a command, with the stanza's interface in place of the variable `$IFACE`.
 fn with_own_name(word: &Spot<String>, own: &str) -> Spot<String> {
     let bare = word.value.trim_end_matches(';');
     match ["$IFACE", "${IFACE}"].contains(&bare) {
@@ -300,7 +299,7 @@ fn selection(word: &Spot<String>) -> NameClaim {
     claim
 }
 
-/// Paths are below the folder of the file, which is /etc/network for most.
+/// Resolves a path relative to the folder of the file, which is /etc/network for most.
 fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/etc/network/{path}") }
 }

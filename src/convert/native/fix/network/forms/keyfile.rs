@@ -1,6 +1,6 @@
 //! Files of sections and keys: systemd.syntax(7) and NetworkManager's keyfiles
-//! (nm-settings-keyfile(5)). Own code, since sections and keys repeat, order counts, and every
-//! value keeps its place in the file; INI libraries make maps of them.
+//! (nm-settings-keyfile(5)). Not parsed by an INI library, which makes maps: sections and keys
+//! repeat, order counts, and every value needs its place in the file.
 
 use std::ops::Range;
 
@@ -13,11 +13,11 @@ pub(super) struct KeyfileEntry<'a> {
     pub(super) number: usize,
     pub(super) section: &'a str,
     pub(super) key: &'a str,
-    /// The value as it stands, with all lines that it is continued on.
+    /// The raw value, with all its continuation lines.
     pub(super) value: &'a str,
-    /// Where the value begins.
+    /// Offset of the value in the text.
     pub(super) at: usize,
-    /// All lines of the entry, with the end of the last line.
+    /// All lines of the entry, including the end of the last line.
     pub(super) lines: Range<usize>,
 }
 
@@ -32,9 +32,9 @@ impl KeyfileEntry<'_> {
         })
     }
 
-    /// The words of a list of systemd's: separated by spaces, continued on further lines.
+    /// The words of a systemd list: separated by spaces, continued on further lines.
     pub(super) fn words(&self) -> Vec<Spot<String>> {
-        // A comment within a continued value is no part of it.
+        // A comment within a continued value is not part of the value.
         let mut found = Vec::new();
         let mut at = self.at;
         for line in self.value.split_inclusive('\n') {
@@ -46,12 +46,12 @@ impl KeyfileEntry<'_> {
         found
     }
 
-    /// The words of a list of NetworkManager's: separated by `;` or `,`.
+    /// The words of a NetworkManager list: separated by `;` or `,`.
     pub(super) fn list(&self) -> Vec<Spot<String>> {
         words(self.value, self.at, |c| matches!(c, ';' | ',') || c.is_whitespace())
     }
 
-    /// An edit that puts another line in the place of the entry; an empty line removes the entry.
+    /// An edit that replaces the entry with another line; an empty line removes the entry.
     pub(super) fn replaced_by(&self, line: &str) -> Edit {
         Edit::new(
             self.lines.clone(),
@@ -77,7 +77,7 @@ pub(super) fn entries(text: &str) -> Vec<KeyfileEntry<'_>> {
             number += 1;
             continue;
         }
-        // A backslash at its end continues a line, comments in between are passed over.
+        // A backslash at its end continues a line, and comments in between are skipped.
         let mut last = start;
         while text[last..rest].trim_end().ends_with('\\') && rest < text.len() {
             while text[rest..].trim_start_matches([' ', '\t']).starts_with(['#', ';']) {

@@ -1,5 +1,5 @@
-//! Forms of few distributions: netctl of Arch, the folders of ALT, Gentoo's netifrc, nmstate's
-//! files, Slackware's rc.inet1.conf, and services that are started for an interface.
+//! Forms of few distributions: netctl of Arch, ALT's folders, Gentoo's netifrc, nmstate's files,
+//! Slackware's rc.inet1.conf, and services that are started for an interface.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use super::super::claim::{MacSpot, NOWHERE, NameClaim, Says, Spot, sort_names, w
 use super::shell::{Assignment, assignments};
 use super::yaml::{YamlNode, documents};
 
-/// Parts of an interface of nmstate's, with the key that names what the interface is on (nmstate,
+/// Parts of an nmstate interface, with the key that names the interface below (nmstate,
 /// `rust/src/lib/ifaces`).
 const BELOW: [(&str, &str); 13] = [
     ("vlan", "base-iface"),
@@ -91,7 +91,7 @@ pub(super) fn netifrc(text: &str) -> Says {
             let words = own.words().into_iter().map(|word| word.value);
             let addresses = words.filter(|word| word == "dhcp" || word.contains('.')).collect();
             let mut word = spot("config_", name);
-            // The name of a VLAN as others write it, over the part that is the card's.
+            // The alias of a VLAN replaces the name that contains the card.
             if let Some((card, vlan)) = vlans.get(name) {
                 let at = word.at.start..word.at.start + card.len();
                 word = Spot::new(format!("{card}.{vlan}"), at);
@@ -111,8 +111,8 @@ pub(super) fn netifrc(text: &str) -> Says {
     says
 }
 
-/// The VLANs of `vlans_ens192="100 200"`, with their card. `config_ens192_100` is of the first,
-/// since a variable has no dot in its name.
+/// The VLANs of `vlans_ens192="100 200"`, with their card. `config_ens192_100` belongs to the
+/// first, since a variable has no dot in its name.
 fn netifrc_vlans<'a>(own: &Assignment<'a>) -> Vec<(&'a str, String)> {
     let card = own.key.strip_prefix("vlans_");
     let numbers = own.words().into_iter().map(|word| word.value);
@@ -194,7 +194,7 @@ pub(super) fn service(path: &str) -> Says {
     // systemd-escape(1) writes a dash as \x2d. Gentoo links `net.ens192`.
     let name = instance.or_else(|| file.strip_prefix("net.")).unwrap_or_default();
     let name = name.replace("\\x2d", "-");
-    // A link in a runlevel starts it.
+    // A link in a runlevel starts the service.
     let is_idle = path.starts_with("/etc/init.d/");
     let claim = NameClaim { is_idle, ..NameClaim::named(Spot::new(name, NOWHERE)) };
     Says { claims: vec![claim], ..Says::default() }
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(says.claims[2].addresses, ["192.0.2.7/24"]);
     }
 
-    /// Compared one by one these would take minutes.
+    /// One-by-one comparisons would take minutes.
     #[test]
     fn many_vlans_of_gentoo_are_read_in_one_pass() {
         let vlans = format!("vlans_a=\"{}\"\n", "1 ".repeat(100_000));

@@ -1,5 +1,5 @@
 //! Readers of every form in which a guest names its network cards. Each reader is a function of a
-//! text, takes what it is sure of, and passes over the rest.
+//! text, reads what is certain, and ignores the rest.
 
 mod cloud_init;
 mod command_line;
@@ -27,7 +27,7 @@ pub(super) use together::settings;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     CloudInit,
-    /// What cloud-init kept of the instance.
+    /// The configuration that cloud-init stored for the instance.
     CloudInstance,
     CommandLine,
     DhclientConf,
@@ -75,7 +75,7 @@ impl Form {
         }
     }
 
-    /// Whether the file is a packet and no text.
+    /// Whether the file is a binary packet and no text.
     pub(super) fn is_binary(self) -> bool {
         self == Self::DhcpcdLease
     }
@@ -96,7 +96,7 @@ impl Text {
     }
 }
 
-/// What each of the files says, in their order.
+/// The statements of each file, in their order.
 pub(super) fn read(files: &[&Text]) -> Vec<Says> {
     let mut all: Vec<_> = files.iter().map(|file| one(file)).collect();
     together::join(files, &mut all);
@@ -112,7 +112,7 @@ fn one(file: &Text) -> Says {
         Form::DhclientConf => dhcp::dhclient_conf(text),
         Form::DhclientLeases => dhcp::dhclient_leases(text),
         Form::DhcpcdConf => dhcp::dhcpcd_conf(text),
-        // Bytes stand in the text as characters.
+        // Each byte of the packet is a character of the text.
         Form::DhcpcdLease => dhcp::dhcpcd_lease(path, &bytes(text)),
         Form::Etcnet => minor::etcnet(path, text),
         Form::Ifcfg => ifcfg::read(path, text),
@@ -120,7 +120,7 @@ fn one(file: &Text) -> Says {
         Form::NetDev => networkd::netdev(text),
         Form::Netctl => minor::netctl(text),
         Form::Netifrc => minor::netifrc(text),
-        // Their files are read together.
+        // Files of these forms are read together.
         Form::Ifupdown | Form::Link | Form::Netplan | Form::Network => Says::default(),
         Form::NetworkManagerConf => network_manager::configuration(text),
         Form::NetworkManagerLease => dhcp::network_manager_lease(path, text),
@@ -134,7 +134,7 @@ fn one(file: &Text) -> Says {
     }
 }
 
-/// The text of bytes: each byte is the character of its number.
+/// Converts bytes to a text: each byte becomes the character of its number.
 pub(super) fn text_of(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
@@ -143,13 +143,13 @@ fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(0)).collect()
 }
 
-/// What was once configured tells of cards and configures none.
+/// A former configuration is evidence about cards and configures none.
 fn remembered(mut says: Says) -> Says {
     says.claims.iter_mut().for_each(|claim| claim.role = ClaimRole::Remembers);
     says
 }
 
-/// Every form there is, for those who try each.
+/// Every form, for tests that try each.
 #[cfg(any(test, fuzzing))]
 pub(super) const ALL: [Form; 26] = [
     Form::CloudInit,
@@ -184,7 +184,7 @@ pub(super) const ALL: [Form; 26] = [
 mod tests {
     use super::*;
 
-    /// Pieces that the forms are made of, and pieces that none expects.
+    /// Pieces that the forms consist of, and unexpected pieces.
     const PIECES: [&str; 58] = [
         "network:",
         "ethernets:",
@@ -246,7 +246,7 @@ mod tests {
         "BONDING_SLAVE0=(",
     ];
 
-    /// Every place that a reader gives must lie in its text, whatever the text is.
+    /// Every place that a reader returns must be within its text, whatever the text is.
     #[test]
     fn nonsense_does_no_harm() {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;

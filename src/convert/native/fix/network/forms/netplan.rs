@@ -1,5 +1,5 @@
-//! netplan(5), of all files together: settings of one id are spread over files, and an id names a
-//! card only where no file gives the id a `match:`.
+//! netplan(5), read from all files together: settings of one id may be spread over files, and an id
+//! names a card only where no file gives the id a `match:`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use super::super::claim::{ClaimRole, MAC, MacSpot, NameClaim, Says, Spot, is_pat
 use super::super::place::{By, HardwareSelection};
 use super::yaml::YamlNode;
 
-/// Kinds of interfaces that netplan makes.
+/// Kinds of interfaces that netplan creates.
 const MADE: [&str; 9] = [
     "bonds",
     "bridges",
@@ -20,18 +20,18 @@ const MADE: [&str; 9] = [
     "modems",
 ];
 
-/// What is known of ids from all files.
+/// Facts about ids, from all files.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    /// Ids with a `match:`: they are labels and no names.
+    /// Ids with a `match:`: such ids are labels and no names.
     labels: BTreeSet<String>,
-    /// The last word on DHCP of each id and protocol: of several files the later one counts.
+    /// The last DHCP setting of each id and protocol: of several files the later one counts.
     dhcp: BTreeMap<(String, &'static str), bool>,
     /// The last `match: name:` of each id.
     names: BTreeMap<String, Vec<String>>,
 }
 
-/// The protocols of DHCP.
+/// The keys of DHCP, one per protocol.
 const DHCP: [&str; 2] = ["dhcp4", "dhcp6"];
 
 impl Ids {
@@ -55,7 +55,7 @@ fn definitions<'a>(network: &'a YamlNode, kind: &str) -> &'a [(YamlNode, YamlNod
     network.get(kind).map_or(&[], YamlNode::pairs)
 }
 
-/// What a `network:` mapping says; `text` is its file.
+/// Reads a `network:` mapping; `text` is its file.
 pub(super) fn network(network: &YamlNode, text: &str, ids: &Ids) -> Says {
     let mut says = Says::default();
     for (id, definition) in definitions(network, "ethernets") {
@@ -79,8 +79,8 @@ pub(super) fn network(network: &YamlNode, text: &str, ids: &Ids) -> Says {
     says
 }
 
-/// A profile of NetworkManager's for which netplan has no words of its own: its keys, each with its
-/// group (netplan, "NetworkManager YAML settings back end").
+/// A NetworkManager profile that netplan's own keys cannot express: its keys, each with its group
+/// (netplan, "NetworkManager YAML settings back end").
 fn passthrough(definition: &YamlNode, text: &str, says: &mut Says) {
     let own = definition.get("networkmanager").and_then(|own| own.get("passthrough"));
     let Some(own) = own else { return };
@@ -96,7 +96,8 @@ fn passthrough(definition: &YamlNode, text: &str, says: &mut Says) {
     says.mention_all(parents);
 }
 
-/// Ids that a definition refers to, without those that are labels or that netplan makes itself.
+/// Ids that a definition refers to, without labels and without ids of interfaces that netplan
+/// creates.
 fn references(definition: &YamlNode, key: &str, text: &str, ids: &Ids) -> Vec<Spot<String>> {
     let words = definition.get(key).map(YamlNode::scalars).unwrap_or_default();
     let words = words.into_iter().filter_map(|word| word.spot(text));
@@ -118,12 +119,12 @@ fn ethernet(id: &YamlNode, definition: &YamlNode, text: &str, ids: &Ids) -> Vec<
     let is_label = ids.labels.contains(id.text());
     let mut claims = Vec::new();
     if let Some(name) = set_name.filter(|name| !name.value.is_empty()) {
-        // `match: name:` is the name before, which tells the place.
+        // `match: name:` is the original name, which shows the place.
         if let Some(matched) = matched.filter(|_| !claim.names.is_empty()) {
             let names = claim.names.iter().map(|name| name.value.clone()).collect();
             claim.hardware.push(selection(By::PlaceName, "name", names, matched, text));
         }
-        // The name goes with the selection; addresses are of the same card.
+        // The name moves with the selection; addresses belong to the same card.
         claims.push(NameClaim {
             role: ClaimRole::Renames,
             names: vec![name.clone()],
@@ -161,7 +162,7 @@ fn select(claim: &mut NameClaim, matched: &YamlNode, name: Option<&YamlNode>, te
     if let Some(node) = matched.get("macaddress")
         && let Some(mut spot) = node.spot(text).as_ref().and_then(MacSpot::read)
     {
-        // Without quotes, YAML 1.1 takes some addresses for numbers to base 60.
+        // Without quotes, YAML 1.1 reads some addresses as numbers to base 60.
         spot.edit.at = node.at.clone();
         spot.edit.text = format!("\"{MAC}\"");
         claim.macs.push(spot);
@@ -214,7 +215,7 @@ mod tests {
     use super::super::yaml::documents;
     use super::*;
 
-    /// What several files say together, one text each.
+    /// Reads several files together, one text each.
     fn says(texts: &[&str]) -> Vec<Says> {
         let nodes: Vec<_> = texts.iter().map(|text| documents(text).expect("YAML")).collect();
         let networks: Vec<_> =

@@ -8,18 +8,18 @@ use super::super::place::{By, HardwareSelection};
 use super::super::virtual_names::{base, is_valid};
 use super::keyfile::{KeyfileEntry, entries};
 
-/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. That
-/// of PPPoE is one where no parent is named.
+/// Values of `type` whose interface is a card: the kernel's, InfiniBand's and the old words. PPPoE
+/// is included, which is on a card where no parent is named.
 const CARDS: [&str; 4] = ["ethernet", "802-3-ethernet", "infiniband", PPPOE];
 const PPPOE: &str = "pppoe";
-/// Values of `type` whose parent may be told by a MAC address.
+/// Values of `type` whose parent may be given by a MAC address.
 const ON_A_CARD: [&str; 4] = ["vlan", "macvlan", "ipvlan", "macsec"];
-/// A port of Open vSwitch: no interface of the kernel's, and often called like the card in it.
+/// A port of Open vSwitch: no interface of the kernel, and often named like its card.
 const PORT: &str = "ovs-port";
 /// The section with the MAC address, and its old name.
 const ETHERNET: [&str; 2] = ["ethernet", "802-3-ethernet"];
 
-/// What a profile says.
+/// Reads a profile.
 pub(super) fn profile(text: &str) -> Says {
     let entries = entries(text);
     let value = |section: &str, key: &str| {
@@ -52,7 +52,7 @@ pub(super) fn profile(text: &str) -> Says {
         read(entry, &by_mac, &mut claim, &mut says);
     }
     claim.is_idle = value("connection", "autoconnect").is_some_and(|entry| entry.value == "false");
-    // An address that cannot be read means some card.
+    // An address that cannot be read still means some card.
     let has_mac = ETHERNET.iter().any(|own| value(own, "mac-address").is_some());
     claim.any = is_card && !has_mac && !claim.selects();
     if is_card {
@@ -61,7 +61,7 @@ pub(super) fn profile(text: &str) -> Says {
         && !has_parent
         && !claim.macs.is_empty()
     {
-        // The card below, and not its addresses.
+        // The parent card counts, without the addresses.
         let NameClaim { macs, is_idle, .. } = claim;
         says.claims.push(NameClaim { macs, is_idle, ..NameClaim::default() });
     }
@@ -79,7 +79,7 @@ fn mac_spot(entry: &KeyfileEntry<'_>) -> Option<MacSpot> {
     })
 }
 
-/// Whether an entry names the bond, the bridge or the port that the profile's interface is in.
+/// Whether an entry names the bond, the bridge or the port that contains the profile's interface.
 fn is_controller(entry: &KeyfileEntry<'_>) -> bool {
     entry.section == "connection" && ["master", "controller"].contains(&entry.key)
 }
@@ -117,7 +117,8 @@ fn read(entry: &KeyfileEntry<'_>, by_mac: &Edit, claim: &mut NameClaim, says: &m
     }
 }
 
-/// `address1`, `addresses1`, `address`, `addresses`; not `address-data` and the like.
+/// Whether a key is `address1`, `addresses1`, `address` or `addresses`, and not `address-data` or
+/// similar.
 fn is_address(key: &str) -> bool {
     let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
     stem == "address" || stem == "addresses"
@@ -137,7 +138,7 @@ fn option(entry: &KeyfileEntry<'_>, name: &str) -> Vec<Spot<String>> {
     entry.list().into_iter().filter_map(value).collect()
 }
 
-/// The edit that adds `mac-address=` to `[ethernet]`, which may have to be made.
+/// The edit that adds `mac-address=` to `[ethernet]`; adds the section if it is missing.
 fn mac_line(entries: &[KeyfileEntry<'_>], text: &str) -> Edit {
     let line = format!("mac-address={MAC}\n");
     let section = entries.iter().find(|entry| ETHERNET.contains(&entry.section));
@@ -151,7 +152,7 @@ fn mac_line(entries: &[KeyfileEntry<'_>], text: &str) -> Edit {
     }
 }
 
-/// A line of `[match]` gives way to a line of `[ethernet]`.
+/// A line of `[match]` is replaced by a line of `[ethernet]`.
 fn hardware(by: By, entry: &KeyfileEntry<'_>, by_mac: &Edit) -> HardwareSelection {
     let remove = entry.replaced_by("");
     let patterns = entry.list().into_iter().map(|word| pattern(&word.value));
@@ -170,14 +171,14 @@ fn pattern(word: &str) -> String {
     word.trim_start_matches(['|', '&']).to_owned()
 }
 
-/// The same of a name, with its place.
+/// Removes that mark from a name and adjusts its place.
 fn without_mark(word: Spot<String>) -> Spot<String> {
     let bare = pattern(&word.value);
     let start = word.at.end - bare.len();
     Spot::new(bare, start..word.at.end)
 }
 
-/// Where the line after the header of an empty section begins.
+/// Offset of the line after the header of an empty section.
 fn find_header(text: &str, name: &str) -> Option<usize> {
     let mut at = 0;
     for line in text.split_inclusive('\n') {
@@ -189,8 +190,9 @@ fn find_header(text: &str, name: &str) -> Option<usize> {
     None
 }
 
-/// What NetworkManager's own configuration says: lists of devices such as
-/// `interface-name:ens192;mac:00:50:56:aa:bb:01`. They configure none, and most are of software.
+/// Reads NetworkManager's own configuration: lists of devices such as
+/// `interface-name:ens192;mac:00:50:56:aa:bb:01`. These lists configure no interface, and most name
+/// software interfaces.
 pub(super) fn configuration(text: &str) -> Says {
     let mut says = Says::default();
     for entry in entries(text) {

@@ -9,13 +9,13 @@ use super::super::place::{By, Card, HardwareSelection, Meant};
 use super::keyfile::{KeyfileEntry, entries};
 use super::udev::property;
 
-/// Keys of `[Network]` that name interfaces which another file makes.
+/// Keys of `[Network]` that name interfaces which another file creates.
 const MAKES: [&str; 10] =
     ["Bridge", "Bond", "VLAN", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP", "VXLAN", "Tunnel", "VRF"];
 /// An entry of a file, or of a drop-in of the file.
 struct NetworkdLine<'a> {
     entry: KeyfileEntry<'a>,
-    /// Whether it stands in the file itself, which alone is edited.
+    /// Whether the entry is in the file itself: only the file is edited, no drop-in.
     is_own: bool,
 }
 
@@ -33,7 +33,7 @@ fn lines<'a>(text: &'a str, drop_ins: &[&'a str]) -> Vec<NetworkdLine<'a>> {
     own.chain(others.map(|entry| NetworkdLine { entry, is_own: false })).collect()
 }
 
-/// What a `.network` file says, with its drop-ins.
+/// Reads a `.network` file with its drop-ins.
 pub(super) fn network(text: &str, drop_ins: &[&str]) -> Says {
     let lines = lines(text, drop_ins);
     let mut says = Says::default();
@@ -65,7 +65,8 @@ fn is_no(value: &str) -> bool {
     ["no", "false", "0", "off", "n", "f"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-/// Whether the sections `[Match]` may take an Ethernet card. A `!` in front negates the whole list.
+/// Whether the `[Match]` sections can match an Ethernet card. A leading `!` negates the complete
+/// list.
 fn is_of_cards(lines: &[NetworkdLine<'_>]) -> bool {
     let mut matches = lines.iter().map(|line| &line.entry).filter(|entry| entry.section == "Match");
     matches.all(|entry| {
@@ -74,7 +75,7 @@ fn is_of_cards(lines: &[NetworkdLine<'_>]) -> bool {
         match entry.key {
             "Type" if !words.is_empty() => has("ether") != entry.value.starts_with('!'),
             "Driver" => !hardware(By::Driver, entry, patterns(entry)).is_of_software(),
-            // Cards are of no kind.
+            // Cards have no kind.
             "Kind" => words.is_empty() || entry.value.starts_with('!'),
             "SSID" | "BSSID" | "WLANInterfaceType" => words.is_empty(),
             _ => true,
@@ -82,7 +83,7 @@ fn is_of_cards(lines: &[NetworkdLine<'_>]) -> bool {
     })
 }
 
-/// What a `.netdev` file says: it makes interfaces.
+/// Reads a `.netdev` file, which creates interfaces.
 pub(super) fn netdev(text: &str) -> Says {
     let names = entries(text).into_iter();
     let names = names.filter(|e| ["NetDev", "Peer"].contains(&e.section) && e.key == "Name");
@@ -91,7 +92,7 @@ pub(super) fn netdev(text: &str) -> Says {
     says
 }
 
-/// What a `.link` file says, with its drop-ins.
+/// Reads a `.link` file with its drop-ins.
 pub(super) fn link(text: &str, drop_ins: &[&str]) -> Says {
     let lines = lines(text, drop_ins);
     let mut claim = NameClaim { role: ClaimRole::Renames, ..matched(&lines) };
@@ -126,7 +127,7 @@ pub(in super::super) fn settings(
         Meant::Holds => true,
         Meant::Cards(meant) => meant.contains(&card),
     });
-    // A property that nobody knows the meaning of is rather another device's.
+    // An unknown property rather belongs to another device.
     let by_property = !lines.iter().any(|line| is_unknown_property(&line.entry));
     let is_of_it = by_mac && by_hardware && by_property && is_of_cards(&lines);
     let link = lines.iter().map(|line| &line.entry).filter(|entry| entry.section == "Link");
@@ -136,7 +137,7 @@ pub(in super::super) fn settings(
     (is_of_it && !names).then(|| settings.collect())
 }
 
-/// The sections `[Match]`. An empty value cancels what stood before it.
+/// Reads the `[Match]` sections. An empty value cancels the values before it.
 fn matched(lines: &[NetworkdLine<'_>]) -> NameClaim {
     let mut claim = NameClaim::default();
     for NetworkdLine { entry, is_own } in lines.iter().filter(|line| line.entry.section == "Match")
@@ -181,7 +182,7 @@ fn take_back(claim: &mut NameClaim, key: &str) {
 fn select(claim: &mut NameClaim, entry: &KeyfileEntry<'_>) {
     let words = entry.words();
     match entry.key {
-        // A `!` in front negates the whole list.
+        // A leading `!` negates the complete list.
         "Name" if entry.value.starts_with('!') => claim.patterns.extend(patterns(entry)),
         "Name" => sort_names(claim, words),
         "MACAddress" | "PermanentMACAddress" => {
@@ -212,7 +213,7 @@ fn patterns(entry: &KeyfileEntry<'_>) -> Vec<String> {
     entry.words().into_iter().map(pattern).collect()
 }
 
-/// `Property=ID_PATH=pci-0000:0b:00.0`: what udev knows of a card.
+/// `Property=ID_PATH=pci-0000:0b:00.0`: udev's properties of a card.
 fn properties(entry: &KeyfileEntry<'_>) -> Vec<HardwareSelection> {
     let words = entry.words();
     let known = words.iter().filter_map(|word| {
@@ -221,7 +222,7 @@ fn properties(entry: &KeyfileEntry<'_>) -> Vec<HardwareSelection> {
     });
     let alone = |(by, patterns)| match words.len() {
         1 => hardware(by, entry, patterns),
-        // The others would go with it.
+        // An edit would also remove the other properties.
         _ => HardwareSelection::evidence(by, patterns),
     };
     known.map(alone).collect()
@@ -247,7 +248,7 @@ fn hardware(by: By, entry: &KeyfileEntry<'_>, patterns: Vec<String>) -> Hardware
     }
 }
 
-/// `Virtualization=vmware` selects the host and not the card: any virtual machine will do.
+/// `Virtualization=vmware` selects the host and not the card: any virtual machine matches.
 fn virtualization(entry: &KeyfileEntry<'_>) -> HardwareSelection {
     let at = entry.word().at;
     let any = vec![Edit::new(at, "vm")];

@@ -9,9 +9,9 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Assignment<'a> {
     pub(super) key: &'a str,
-    /// Where its line begins.
+    /// Offset of the line.
     pub(super) line: usize,
-    /// Without quotes and without a comment behind it.
+    /// The value without quotes and without a comment after it.
     pub(super) value: Spot<String>,
 }
 

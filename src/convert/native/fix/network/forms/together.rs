@@ -1,4 +1,4 @@
-//! Files that systems read together: what one says depends on the others.
+//! Files that systems read together: the meaning of one depends on the others.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::super::claim::Says;
 use super::super::place::Card;
 use super::{Form, Text, cloud_init, ifupdown, netplan, networkd, remembered, yaml};
 
-/// Reads what [`super::one`] left out, and what changes by other files.
+/// Reads the files that [`super::one`] left out, and corrects what depends on other files.
 pub(super) fn join(files: &[&Text], all: &mut [Says]) {
     ifupdown_files(files, all);
     netplan_files(files, all);
@@ -21,7 +21,7 @@ fn of_form(form: Form, files: &[&Text]) -> Vec<usize> {
     (0..files.len()).filter(|index| files[*index].form == form).collect()
 }
 
-/// Files of ifupdown are read together.
+/// Reads ifupdown's files together.
 fn ifupdown_files(files: &[&Text], all: &mut [Says]) {
     let own = of_form(Form::Ifupdown, files);
     let texts: Vec<_> = own.iter().map(|index| files[*index].text.as_str()).collect();
@@ -30,7 +30,7 @@ fn ifupdown_files(files: &[&Text], all: &mut [Says]) {
     }
 }
 
-/// A file of systemd's is read together with its drop-ins.
+/// Reads each systemd file together with its drop-ins.
 fn networkd_units(form: Form, files: &[&Text], all: &mut [Says]) {
     for (main, drop_ins) in units(form, files) {
         let text = &files[main].text;
@@ -45,7 +45,7 @@ fn networkd_units(form: Form, files: &[&Text], all: &mut [Says]) {
     }
 }
 
-/// The name of the first `.link` file that is of a card without naming it, and its settings.
+/// The name and the settings of the first `.link` file that matches the card without naming it.
 pub(in super::super) fn settings(
     files: &[&Text],
     cards: &[Card],
@@ -57,8 +57,8 @@ pub(in super::super) fn settings(
     })
 }
 
-/// The files of a form of systemd's in the order of their names, with the texts of their drop-ins.
-/// A drop-in without its file is not read.
+/// The files of a systemd form in the order of their names, with the texts of their drop-ins. A
+/// drop-in without its file is not read.
 fn units<'a>(form: Form, files: &[&'a Text]) -> Vec<(usize, Vec<&'a str>)> {
     let mut units: BTreeMap<&str, (Option<usize>, Vec<usize>)> = BTreeMap::new();
     for index in of_form(form, files) {
@@ -71,7 +71,7 @@ fn units<'a>(form: Form, files: &[&'a Text]) -> Vec<(usize, Vec<&'a str>)> {
         }
     }
     let with_texts = |(main, mut drop_ins): (Option<usize>, Vec<usize>)| {
-        // An empty file takes the place of the distribution's, as a link to /dev/null does.
+        // An empty file replaces the distribution's, as a link to /dev/null does.
         let main = main.filter(|main| !files[*main].text.trim().is_empty())?;
         drop_ins.sort_by_key(|index| files[*index].name());
         Some((main, drop_ins.into_iter().map(|index| files[index].text.as_str()).collect()))
@@ -79,7 +79,7 @@ fn units<'a>(form: Form, files: &[&'a Text]) -> Vec<(usize, Vec<&'a str>)> {
     units.into_values().filter_map(with_texts).collect()
 }
 
-/// The file of systemd's that a path is, or is a drop-in of, and which of the two.
+/// The systemd file of a path, and whether the path is a drop-in of it.
 fn unit(path: &str) -> (&str, bool) {
     let mut parts = path.rsplit('/');
     let file = parts.next().unwrap_or_default();
@@ -89,7 +89,8 @@ fn unit(path: &str) -> (&str, bool) {
     }
 }
 
-/// Where any file has cloud-init leave the network alone, the others tell what it once wrote.
+/// Where any file makes cloud-init leave the network unchanged, the others are only evidence of an
+/// earlier configuration.
 fn silence_cloud_init(files: &[&Text], all: &mut [Says]) {
     let own = of_form(Form::CloudInit, files);
     if own.iter().any(|index| cloud_init::is_off(&files[*index].text)) {
@@ -99,7 +100,7 @@ fn silence_cloud_init(files: &[&Text], all: &mut [Says]) {
     }
 }
 
-/// netplan's files are read together.
+/// Reads netplan's files together.
 fn netplan_files(files: &[&Text], all: &mut [Says]) {
     let mut ids = netplan::Ids::default();
     let mut networks = Vec::new();

@@ -13,10 +13,10 @@ struct Token<'a> {
     key: &'a str,
     attribute: &'a str,
     operator: &'a str,
-    /// Whether the value is compared without regard to case.
+    /// Whether the comparison ignores case.
     ignores_case: bool,
     value: Spot<String>,
-    /// From the key to the closing quote.
+    /// Place of the token, from the key to the closing quote.
     at: Range<usize>,
 }
 
@@ -26,7 +26,7 @@ impl Token<'_> {
     }
 }
 
-/// What a file of rules says.
+/// Reads a file of rules.
 pub(super) fn read(text: &str) -> Says {
     Says { claims: rules(text).iter().filter_map(|rule| claim(rule)).collect(), ..Says::default() }
 }
@@ -52,7 +52,7 @@ fn rules(text: &str) -> Vec<Vec<Token<'_>>> {
     rules
 }
 
-/// The tokens of a rule; what comes after something that is none is passed over, as udev does.
+/// The tokens of a rule; the text after an invalid token is ignored, as udev does.
 fn tokens(rule: &str, base: usize) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -76,7 +76,7 @@ fn token(text: &str, base: usize) -> Option<(Token<'_>, usize)> {
     let operator =
         ["==", "!=", "+=", "-=", ":=", "="].into_iter().find(|op| rest.starts_with(op))?;
     rest = rest[operator.len()..].trim_start();
-    // e"…" is a string with escapes, i"…" one without regard to case.
+    // e"…" is a string with escapes, i"…" one whose case is ignored.
     let before = rest.trim_start_matches(['e', 'i']);
     let ignores_case = rest[..rest.len() - before.len()].contains('i');
     rest = before;
@@ -107,7 +107,7 @@ fn claim(rule: &[Token<'_>]) -> Option<NameClaim> {
     let name = rule.iter().rev().find(|token| {
         token.key == "NAME" && token.attribute.is_empty() && ["=", ":="].contains(&token.operator)
     })?;
-    // With a substitution the rule names no one card.
+    // A rule with a substitution does not name one single card.
     let is_plain = !name.value.value.is_empty() && !name.value.value.contains(['$', '%']);
     let other = rule.iter().any(|token| {
         ["SUBSYSTEM", "SUBSYSTEMS"].contains(&token.key)
@@ -134,7 +134,7 @@ fn claim(rule: &[Token<'_>]) -> Option<NameClaim> {
         } else if let Some(spot) = mac_in_name(token) {
             claim.macs.push(spot);
         } else if let Some((by, patterns)) = by(token) {
-            // Devices of other kinds have names of the kernel's, too.
+            // Devices of other kinds have kernel names, too.
             let is_card = is_net || value.starts_with("eth") || value.starts_with("en");
             if by == By::KernelName && !is_card {
                 return None;
@@ -147,7 +147,7 @@ fn claim(rule: &[Token<'_>]) -> Option<NameClaim> {
     (!claim.macs.is_empty() || !claim.hardware.is_empty()).then_some(claim)
 }
 
-/// `ENV{ID_NET_NAME_MAC}=="enx005056aabb01"`: systemd's name made of the address.
+/// `ENV{ID_NET_NAME_MAC}=="enx005056aabb01"`: systemd's name, made from the address.
 fn mac_in_name(token: &Token<'_>) -> Option<MacSpot> {
     let digits = token.value.value.strip_prefix("enx").filter(|digits| digits.len() == 12)?;
     let is_name = token.key == "ENV" && token.attribute.starts_with("ID_NET_NAME");
@@ -157,14 +157,14 @@ fn mac_in_name(token: &Token<'_>) -> Option<MacSpot> {
     Some(MacSpot { mac, edit: Edit::new(at, BARE_MAC) })
 }
 
-/// Whether a condition is met by a card on KVM as by one on VMware.
+/// Whether a card on KVM meets a condition as one on VMware does.
 fn is_met(token: &Token<'_>) -> bool {
     let value = token.value.value.as_str();
     let is_anything = !value.is_empty() && value.chars().all(|c| c == '*' || c == '?');
     let is_same = match token.key {
         "ATTR" | "ATTRS" | "SYSFS" => SAME_ATTRIBUTES.contains(&(token.attribute, value)),
         "ENV" => SAME_PROPERTIES.contains(&token.attribute) || token.attribute.contains("NAME_MAC"),
-        // Nothing about the hardware.
+        // The condition does not concern the hardware.
         _ => true,
     };
     is_anything || is_same
@@ -178,10 +178,10 @@ const SAME_ATTRIBUTES: [(&str, &str); 5] = [
     ("addr_assign_type", "0"),
     ("addr_len", "6"),
 ];
-/// Properties that tell nothing of the hardware.
+/// Properties that do not depend on the hardware.
 const SAME_PROPERTIES: [&str; 5] = ["ACTION", "SUBSYSTEM", "ID_BUS", "INTERFACE", "DEVTYPE"];
 
-/// How a token selects a card by what KVM has not, and by which patterns.
+/// The kind and the patterns of a token that selects a card by hardware that KVM does not have.
 fn by(token: &Token<'_>) -> Option<(By, Vec<String>)> {
     let value = token.value.value.as_str();
     let by = match (token.key, token.attribute) {
@@ -207,17 +207,18 @@ fn attribute(name: &str, value: &str) -> Option<By> {
 /// VMware's vendor id.
 const VMWARE: &str = "0x15ad";
 
-/// How a property of udev's database selects a card by what KVM has not, and by which patterns.
+/// The kind and the patterns of a udev property that selects a card by hardware that KVM does not
+/// have.
 pub(super) fn property(name: &str, value: &str) -> Option<(By, Vec<String>)> {
     let by = match name {
         "ID_NET_DRIVER" => By::Driver,
         "ID_PATH" => By::Path,
-        // The same with other separators.
+        // The path with other separators.
         "ID_PATH_TAG" => return Some((By::Path, patterns(By::Path, &value.replace('_', "?")))),
         "ID_VENDOR_ID" if value == VMWARE => By::Vendor,
         "ID_MODEL_ID" => By::Model,
         "ID_NET_LABEL_ONBOARD" => By::Label,
-        // A name made of the MAC address is the same on KVM.
+        // A name made from the MAC address is the same on KVM.
         name if name.starts_with("ID_NET_NAME") && !value.starts_with("enx") => By::PlaceName,
         _ => return None,
     };
@@ -225,7 +226,7 @@ pub(super) fn property(name: &str, value: &str) -> Option<(By, Vec<String>)> {
 }
 
 fn hardware(by: By, token: &Token<'_>, patterns: Vec<String>) -> HardwareSelection {
-    // Without DRIVERS the rule would take VLANs too, which have the address of their card.
+    // Without DRIVERS the rule would also match VLANs, which have the address of their card.
     let instead = format!("ATTR{{address}}==\"{MAC}\", DRIVERS==\"?*\"");
     HardwareSelection {
         by,
@@ -237,7 +238,7 @@ fn hardware(by: By, token: &Token<'_>, patterns: Vec<String>) -> HardwareSelecti
     }
 }
 
-/// Alternatives are separated by `|`. Of a path through the tree of devices the last place counts.
+/// Alternatives are separated by `|`. In a path through the device tree the last place counts.
 fn patterns(by: By, value: &str) -> Vec<String> {
     let place = |value: &str| match by {
         By::Address => {

@@ -5,7 +5,7 @@ use quick_xml::events::Event;
 
 use super::super::claim::{ClaimRole, Edit, MAC, MacSpot, NOWHERE, NameClaim, Says, Spot, mac};
 
-/// Elements of an interface that the system makes.
+/// Elements of an interface that the system creates.
 const MADE: [&str; 11] = [
     "bond",
     "bridge",
@@ -19,14 +19,14 @@ const MADE: [&str; 11] = [
     "team",
     "ovs-bridge",
 ];
-/// Deepest nesting that is looked at.
+/// Deepest nesting that is read.
 const DEEPEST: usize = 32;
 
 /// A text with the names of the elements around it.
 struct Leaf {
-    /// Without name spaces: `interface/bond/slaves/slave/device`.
+    /// Path without name spaces: `interface/bond/slaves/slave/device`.
     path: String,
-    /// Which `interface` or `lease` of the file, counted from 1.
+    /// Number of the `interface` or `lease` within the file, counted from 1.
     number: usize,
     text: Spot<String>,
 }
@@ -44,7 +44,7 @@ impl Leaf {
 /// All texts of a file.
 ///
 /// # Errors
-/// Why the file is no XML.
+/// The reason why the file is not valid XML.
 fn leaves(text: &str) -> Result<Vec<Leaf>, String> {
     let mut reader = Reader::from_str(text);
     let (mut path, mut found, mut number): (Vec<String>, _, _) = (Vec::new(), Vec::new(), 0);
@@ -85,7 +85,7 @@ fn leaves(text: &str) -> Result<Vec<Leaf>, String> {
     }
 }
 
-/// What a file of interfaces says.
+/// Reads a file of interfaces.
 pub(super) fn configuration(text: &str) -> Says {
     let leaves = match leaves(text) {
         Ok(leaves) => leaves,
@@ -128,7 +128,7 @@ fn interface(leaves: &[&Leaf], says: &mut Says) {
     }
 }
 
-/// What a lease tells: the address that an interface had, and its hardware address.
+/// Reads a lease: the address that an interface had, and its hardware address.
 pub(super) fn lease(path: &str, text: &str) -> Says {
     let Ok(leaves) = leaves(text) else { return Says::default() };
     // lease-ens192-dhcp-ipv4.xml

@@ -1,5 +1,5 @@
-//! YAML as a tree whose words keep their places. Made of the parser's events, with limits on depth
-//! and size; an alias shares the node that it names, so that nothing is ever expanded.
+//! YAML as a tree whose words record their places. Built from the parser's events, with limits on
+//! depth and size; an alias shares the node that it names, so that nothing is ever expanded.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,10 +16,10 @@ const MOST: usize = 100_000;
 /// Largest file, in bytes.
 const LARGEST: usize = 1 << 20;
 
-/// A value and where it stands.
+/// A value with its place.
 #[derive(Debug, Clone)]
 pub(super) struct YamlNode {
-    /// With the quotes, or from the first child to the last.
+    /// Place of the value, with its quotes, or from the first child to the last.
     pub(super) at: Range<usize>,
     content: Rc<YamlContent>,
 }
@@ -32,7 +32,7 @@ enum YamlContent {
 }
 
 impl YamlNode {
-    /// The text of a scalar; empty for all else.
+    /// The text of a scalar; empty for any other node.
     pub(super) fn text(&self) -> &str {
         match &*self.content {
             YamlContent::Scalar(text) => text,
@@ -40,7 +40,7 @@ impl YamlNode {
         }
     }
 
-    /// The scalar with its place, without quotes where the text stands as it is.
+    /// The scalar with its place; without quotes where the text contains no escapes.
     pub(super) fn spot(&self, file: &str) -> Option<Spot<String>> {
         let YamlContent::Scalar(text) = &*self.content else { return None };
         let raw = file.get(self.at.clone()).unwrap_or_default();
@@ -58,7 +58,7 @@ impl YamlNode {
         }
     }
 
-    /// A list, or a scalar as a list of one.
+    /// The items of a list, or a scalar as a list of one.
     pub(super) fn scalars(&self) -> Vec<&YamlNode> {
         match &*self.content {
             YamlContent::Scalar(text) if !text.is_empty() => vec![self],
@@ -73,7 +73,7 @@ impl YamlNode {
         }
     }
 
-    /// The value of a key. The last one counts, as for libyaml's users.
+    /// The value of a key. Of several the last one counts, as in libyaml.
     pub(super) fn get(&self, key: &str) -> Option<&YamlNode> {
         self.pairs().iter().rev().find(|(own, _)| own.text() == key).map(|(_, value)| value)
     }
@@ -89,7 +89,7 @@ impl YamlNode {
         ["true", "yes", "on", "y"].contains(&text.as_str())
     }
 
-    /// An edit that puts `text` in the place of a pair; `None` removes the pair.
+    /// An edit that replaces a pair with `text`; `None` removes the pair.
     pub(super) fn replace_pair(&self, key: &str, text: Option<&str>, file: &str) -> Option<Edit> {
         let YamlContent::Map { pairs, is_flow } = &*self.content else { return None };
         let index = pairs.iter().position(|(own, _)| own.text() == key)?;
@@ -102,7 +102,7 @@ impl YamlNode {
             (true, _, Some((next, _))) => pair.start..next.at.start,
             (true, Some(previous), None) => pairs[previous].1.at.end..pair.end,
             (true, None, None) => pair,
-            // Whole lines.
+            // Complete lines.
             (false, ..) => {
                 let start = file[..pair.start].rfind('\n').map_or(0, |at| at + 1);
                 let end = file[pair.end..].find('\n').map_or(file.len(), |at| pair.end + at + 1);
@@ -117,7 +117,7 @@ impl YamlNode {
 struct Open {
     anchor: usize,
     start: usize,
-    /// Keys and values in turn for a map.
+    /// For a map, keys and values in turn.
     children: Vec<YamlNode>,
     is_map: bool,
 }
@@ -125,7 +125,7 @@ struct Open {
 /// All documents of a text.
 ///
 /// # Errors
-/// Why the text is no YAML, or more than any configuration of a network needs.
+/// The reason why the text is not valid YAML, or exceeds the limits.
 pub(super) fn documents(text: &str) -> Result<Vec<YamlNode>, String> {
     if text.len() > LARGEST {
         return Err(format!("{} bytes are too many", text.len()));
@@ -186,7 +186,7 @@ impl YamlTree<'_> {
         let Some(open) = self.open.pop() else { return };
         let is_flow = self.text[open.start..].starts_with(['{', '[']);
         let last = open.children.last().map_or(open.start, |child| child.at.end);
-        // The end of a block is where the next thing begins.
+        // The end of a block is where the next node begins.
         let end = if is_flow { at.end.max(last) } else { last };
         let content = match open.is_map {
             false => YamlContent::List(open.children),

@@ -1,4 +1,4 @@
-//! What becomes of names and addresses in the guest's own files.
+//! Changes of names and addresses in the guest's own files.
 
 use super::super::super::edits::edited;
 use super::super::assign::assign;
@@ -9,7 +9,7 @@ use super::*;
 const OLD: &str = "00:50:56:00:00:99";
 const NEW: &str = "00:50:56:aa:bb:01";
 
-/// The text after the edits, and what was decided.
+/// The text after the edits, and the decisions.
 fn run(form: Form, text: &str, cards: &[Card], renames: &[(&str, &str)]) -> (String, Mended) {
     let path = match form {
         Form::Ifcfg => "/etc/sysconfig/network-scripts/ifcfg-x",
@@ -111,7 +111,7 @@ fn each_of_several_addresses_becomes_that_of_the_card_that_had_it() {
     let (after, mended) = run(Form::Network, two, &cards, &[]);
     assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));
     assert_eq!((mended.stale.len(), mended.unknown.len()), (2, 0));
-    // One of them is a card's still.
+    // One of them still belongs to a card.
     let mixed = two.replace("00:50:56:00:00:01", NEW);
     let (after, mended) = run(Form::Network, &mixed, &cards, &[]);
     assert_eq!(after, two.replace("56:00:00:0", "56:aa:bb:0"));

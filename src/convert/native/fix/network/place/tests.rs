@@ -16,12 +16,12 @@ pub(in super::super) fn card(last: u8, slot: Option<u32>) -> Card {
     }
 }
 
-/// The same with another driver.
+/// [`card`] with another driver.
 pub(in super::super) fn e1000(last: u8, slot: u32) -> Card {
     Card { driver: Some("e1000"), ..card(last, Some(slot)) }
 }
 
-/// Cards in these slots, plugged as the domain has them.
+/// Cards in these slots, in the domain's order.
 pub(in super::super) fn cards(slots: &[u32]) -> Vec<Card> {
     let numbered = (1..).zip(slots);
     let mut cards: Vec<_> = numbered.map(|(last, slot)| card(last, Some(*slot))).collect();
@@ -32,7 +32,7 @@ pub(in super::super) fn cards(slots: &[u32]) -> Vec<Card> {
     cards
 }
 
-/// The same without the card of that index, which the domain does not get.
+/// The cards without the card of that index, which the domain does not have.
 pub(in super::super) fn without(mut cards: Vec<Card>, left_out: usize) -> Vec<Card> {
     let gone = cards[left_out].position.take();
     for card in &mut cards {

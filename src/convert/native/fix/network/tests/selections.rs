@@ -48,7 +48,7 @@ fn a_configured_name_without_a_card_is_told_beside_one_that_takes_any_card() {
     let files = [(Form::Profile, "/a", named), (Form::Profile, PROFILE, any)];
     let slotted = guest(cards(&[192, 224]), SYSTEMD, &files);
     assert_eq!(warnings(&slotted), ["guest-network-name-without-card"]);
-    // What an old card left behind stays down.
+    // The configuration of a removed card stays down.
     let idle = named.replace("type=", "autoconnect=false\ntype=");
     let files = [(Form::Profile, "/a", idle.as_str()), (Form::Profile, PROFILE, any)];
     assert!(warnings(&guest(cards(&[192, 224]), SYSTEMD, &files)).is_empty());
@@ -119,7 +119,7 @@ fn a_negation_selects_nothing_by_itself() {
     let text =
         "[connection]\ntype=ethernet\n[match]\ninterface-name=ens*;!ens224;\n[ipv4]\nmethod=auto\n";
     let files = [(Form::Profile, PROFILE, text)];
-    // The other card keeps the name that keeps it out.
+    // The other card keeps the name that excludes it.
     let two = guest(cards(&[192, 224]), SYSTEMD, &files);
     assert_eq!(kept(&two)[0], link(1, "ens192"));
     assert_eq!(kept(&guest(vec![card(1, None)], SYSTEMD, &files)), [link(1, "ens192")]);

@@ -1,5 +1,5 @@
-//! Cards, names and rules that do not fit each other: cards that the domain does not get, addresses
-//! that no card has, names of software.
+//! Cards, names and rules that do not match each other: cards that the domain does not have,
+//! addresses that no card has, names of software interfaces.
 
 use super::super::place::tests::{card, cards, without};
 use super::super::*;
@@ -25,7 +25,7 @@ fn a_card_that_is_left_out_keeps_its_name_from_the_others() {
     let alpine = Naming { links: false, renames_again: false, rules: false, ..KERNEL };
     let alpine = guest(without(cards(&[192, 224]), 0), alpine, &files);
     assert_eq!(kept(&alpine)[1], (2, "eth1".to_owned(), Keep::Impossible));
-    // In the report it has no name on KVM, and nobody misses its configuration.
+    // In the report it has no name on KVM, and no warning about its configuration.
     let row = &backup.rows()[0];
     assert_eq!(interface(row, &Keep::Nothing, None).after, None);
     let one = guest(
@@ -68,7 +68,7 @@ fn a_rule_counts_as_kept_only_where_it_will_match() {
         let known = guest(vec![card(1, None)], SYSTEMD, &files);
         assert_eq!(kept(&known), [(1, "lan0".to_owned(), keep)], "{rule}");
     }
-    // A dead rule takes the card from no other name.
+    // A rule without effect takes the card from no other name.
     let dead = rules("ATTR{address}==\"00:50:56:AA:BB:01\"");
     let files = [
         (Form::Rules, RULES, dead.as_str()),
@@ -93,7 +93,7 @@ fn what_renames_without_udev_keeps_a_name_there() {
     }
 }
 
-/// FIX has cloud-init leave the network alone, so that its `set-name` is done by nobody.
+/// FIX makes cloud-init leave the network unchanged, so nothing applies its `set-name` any more.
 #[test]
 fn a_name_that_cloud_init_sets_is_kept_by_a_link() {
     let text = "network:\n  version: 2\n  ethernets:\n    id0: {match: {macaddress: '00:50:56:aa:bb:01'}, set-name: lan0, dhcp4: true}\n";
@@ -137,7 +137,8 @@ fn a_rule_with_a_stale_address_is_mended_or_told() {
     assert_eq!(warnings(&doubtful), ["guest-network-stale-mac"]);
 }
 
-/// A template's rule has never matched on the clone: a pattern took the card under systemd's name.
+/// A template's rule has never matched on the clone: a pattern matched the card under systemd's
+/// name.
 #[test]
 fn a_stale_rule_takes_no_card_from_a_pattern() {
     let network = |pattern: &str| format!("[Match]\nName={pattern}\n[Network]\nDHCP=yes\n");
@@ -181,7 +182,7 @@ fn a_made_address_reaches_what_keeps_the_name() {
     }
 }
 
-/// Names of older and other schemes are any names.
+/// Names of older and other schemes are treated as any names.
 #[test]
 fn names_of_other_schemes_are_kept() {
     for name in ["em1", "p1p1", "lan0"] {

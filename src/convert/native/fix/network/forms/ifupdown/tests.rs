@@ -1,8 +1,8 @@
-//! What /etc/network/interfaces says of cards.
+//! Readings of /etc/network/interfaces.
 
 use super::*;
 
-/// What one file says.
+/// Reads one file.
 fn read(text: &str) -> Says {
     super::read(&[text]).remove(0)
 }
@@ -151,7 +151,7 @@ fn a_card_that_is_started_is_no_template() {
         let says = read(text);
         assert!(says.makes.is_empty() && names(&says).contains(&"ens192"), "{text}");
     }
-    // A file of its own may start it.
+    // Another file may start the interface.
     let files = ["auto ens192\n", "iface ens192 inet dhcp\niface ens224 inherits ens192\n"];
     assert!(super::read(&files).iter().all(|says| says.makes.is_empty()));
 }

@@ -1,4 +1,4 @@
-//! What networkd's files say of cards.
+//! Readings of networkd's files.
 
 use super::super::super::place::tests::cards;
 use super::*;
