@@ -41,8 +41,9 @@ keep /usr/lib/udev/rules.d 01-md-raid-creating.rules 50-udev-default.rules 55-dm
   60-persistent-storage.rules 63-md-raid-arrays.rules 64-btrfs.rules 64-md-raid-assembly.rules \
   69-lvm.rules 80-drivers.rules 95-dm-notify.rules
 keep /usr/share/augeas/lenses/dist build.aug fstab.aug grub.aug grubenv.aug hosts.aug inittab.aug \
-  mdadm_conf.aug modprobe.aug modules.aug modules_conf.aug quote.aug rx.aug securetty.aug sep.aug \
-  shellvars.aug shellvars_list.aug simplelines.aug simplevars.aug util.aug xorg.aug
+  mdadm_conf.aug modprobe.aug modules.aug modules_conf.aug passwd.aug quote.aug rx.aug \
+  securetty.aug sep.aug shellvars.aug shellvars_list.aug simplelines.aug simplevars.aug util.aug \
+  xorg.aug
 
 mkdir "$work/initrd.d"
 (cd "$work/initrd.d" && cpio --quiet -id <"$work/initrd")

@@ -23,8 +23,9 @@ use super::libvirtd;
 const PROMPT: &str = "login:";
 /// Output after which the prompt will never come.
 const DEAD_ENDS: [&str; 4] = ["(initramfs)", "Kernel panic", "grub rescue>", "No bootable device"];
-/// Timeout: emulated and on a busy machine, a boot takes 40 to 100 s.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Longest time that a boot may take. Emulated and on a busy machine, a boot takes 40 to 250 s, the
+/// longest with cloud-init.
+const PATIENCE: Duration = Duration::from_secs(480);
 /// Most crashes of an emulator before a test fails.
 const CRASHES: u32 = 4;
 const POLL: Duration = Duration::from_millis(250);

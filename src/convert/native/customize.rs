@@ -7,6 +7,7 @@ use crate::child::{self, Door, Output, Program};
 use crate::convert::{ConversionRun, Customize, Error};
 use crate::progress::Event;
 
+use super::failure_reason::FailureReason;
 use super::guestfs_environment::GuestfsEnvironment;
 
 pub(in crate::convert) const PROGRAM: &str = "virt-customize";
@@ -15,7 +16,7 @@ pub(in crate::convert) const PROGRAM: &str = "virt-customize";
 /// images. Returns whether there was anything to do.
 ///
 /// # Errors
-/// [`Error::Guestfs`] with the last line of virt-customize.
+/// [`Error::Guestfs`] with the first error of virt-customize.
 pub(super) async fn customize(
     run: &ConversionRun<'_>,
     overlays: &[PathBuf],
@@ -35,18 +36,18 @@ pub(super) async fn customize(
     }
     let program = program.args(wishes).environment(run, backend_settings, Door::None);
     let doing = "customizing the guest with virt-customize";
-    let (mut last, limits) = (String::new(), run.tools.limits());
+    let (mut reason, limits) = (FailureReason::default(), run.tools.limits());
     let status = child::run(program, &limits, |output, line| {
         if run.settings.stream_output {
             run.progress.send(Event::Output { program: PROGRAM, line: line.to_owned() });
         }
         if output == Output::Stderr {
-            line.clone_into(&mut last);
+            reason.read(line);
         }
     });
     match status.await.map_err(run.tools.child_error(doing))? {
         status if status.success() => Ok(true),
-        _ => Err(Error::Guestfs { doing: doing.to_owned(), message: last }),
+        _ => Err(Error::Guestfs { doing: doing.to_owned(), message: reason.into_message() }),
     }
 }
 

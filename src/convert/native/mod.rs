@@ -18,6 +18,7 @@ pub(super) mod customize;
 mod devices;
 mod evidence;
 mod facts;
+mod failure_reason;
 mod fat;
 pub(super) mod fix;
 mod fix_list;

@@ -9,6 +9,7 @@ use crate::convert::{ConversionRun, Error};
 use crate::model::WarningCode;
 use crate::progress::Event;
 
+use super::failure_reason::FailureReason;
 use super::fix::FixReport;
 use super::guestfs_environment::GuestfsEnvironment;
 
@@ -71,23 +72,19 @@ pub(super) async fn fix(
         .arg(xml)
         .environment(run, backend_settings, Door::None)
         .envs(virtio_win.map(|path| ("VIRTIO_WIN", path)));
-    let (mut last, mut why) = (String::new(), None);
-    let limits = run.tools.limits();
+    let (mut reason, limits) = (FailureReason::default(), run.tools.limits());
     let status = child::run(program, &limits, |_, line| {
         if let Some((_, warning)) = line.split_once("warning: ") {
             report.warn(WarningCode::VirtV2vWarning, warning);
         }
-        if let Some((_, error)) = line.split_once("error: ").filter(|_| why.is_none()) {
-            why = Some(error.to_owned());
-        }
         if run.settings.stream_output {
             run.progress.send(Event::Output { program: PROGRAM, line: line.to_owned() });
         }
-        line.clone_into(&mut last);
+        reason.read(line);
     });
     match status.await.map_err(run.tools.child_error(&doing))? {
         status if status.success() => Ok(()),
-        _ => Err(Error::Guestfs { doing, message: why.unwrap_or(last) }),
+        _ => Err(Error::Guestfs { doing, message: reason.into_message() }),
     }
 }
 
