@@ -31,7 +31,7 @@ deb_run=(libvirt-daemon-system libvirt-daemon-driver-qemu qemu-system-x86 qemu-u
   xfsprogs xorriso)
 deb_test=(libvirt-clients libxml2-utils golang-go golang-github-vmware-govmomi-dev
   openssh-server openssh-client openssl mmdebstrap debian-archive-keyring fdisk mtools dosfstools
-  e2fsprogs curl time virt-v2v nbdkit libnbd-bin ntfs-3g libwin-hivex-perl python3
+  e2fsprogs cpio curl time virt-v2v nbdkit libnbd-bin ntfs-3g libwin-hivex-perl python3
   mandoc zsh fish jq)
 deb_package=(dpkg-dev lintian rpm mmdebstrap debian-archive-keyring qemu-utils)
 
@@ -108,7 +108,7 @@ rpm_build=(gcc gcc-c++ pkgconf-pkg-config libvirt-devel make)
 rpm_run=(libvirt-daemon-kvm qemu-kvm qemu-img edk2-ovmf swtpm swtpm-tools python3-libguestfs
   guestfs-tools xfsprogs xorriso)
 rpm_test=(libvirt-client libxml2 golang openssh-server openssh-clients openssl util-linux
-  mtools dosfstools e2fsprogs curl time virt-v2v nbdkit libnbd ntfs-3g ntfsprogs perl-hivex
+  mtools dosfstools e2fsprogs cpio curl time virt-v2v nbdkit libnbd ntfs-3g ntfsprogs perl-hivex
   mandoc zsh fish jq)
 rpm_package=(dpkg-dev rpm-build)
 
