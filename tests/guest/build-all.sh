@@ -14,9 +14,12 @@ build() {
 }
 out=("$@")
 cache=${1:-$here/../../.cache/guest}
-"$here/build-appliance.sh" "$cache/appliance"
-LIBGUESTFS_PATH=$(cd "$cache/appliance" && pwd)
-export LIBGUESTFS_PATH
+if "$here/build-appliance.sh" "$cache/appliance"; then
+  LIBGUESTFS_PATH=$(cd "$cache/appliance" && pwd)
+  export LIBGUESTFS_PATH
+else
+  echo "guest: the appliance of the tests was not built: they start the one of the system" >&2
+fi
 build uefi vendor places cloud luks &
 second=$!
 trap 'kill "$second" 2>/dev/null || true' EXIT

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds a fixed appliance of libguestfs (libguestfs-make-fixed-appliance(1)) that starts faster where it
-# is emulated, and leaves it in OUT_DIR, .cache/guest/appliance by default. Its programs are those
-# of the system. Of the rest it has what guests of the tests need: rules of udev for disks, lenses of
-# Augeas that libguestfs and virt-v2v read, drivers of the disk that it starts from.
+# Builds a fixed appliance of libguestfs (libguestfs-make-fixed-appliance(1)) that starts faster where
+# it is emulated: build-appliance.sh [OUT_DIR], .cache/guest/appliance by default. Its programs are
+# those of the system. Of the rest it has what guests of the tests need: rules of udev for disks,
+# lenses of Augeas for libguestfs, virt-v2v and virt-customize, drivers of its own disk.
 #
 # Tests that clear their environment start the appliance of the system.
 set -euo pipefail
@@ -12,7 +12,9 @@ out=${1:-$here/../../.cache/guest/appliance}
 mkdir -p "$(dirname "$out")"
 exec 9>"$out.lock"
 flock 9
-stamp=$( (cat "$0"; stat -c %Y /var/lib/dpkg/status; ls -l /boot) 2>/dev/null | sha256sum)
+# It is built anew when packages or kernels have changed.
+packages=(/var/lib/dpkg/status /var/lib/rpm /usr/lib/sysimage/rpm)
+stamp=$( (cat "$0"; stat -c %Y "${packages[@]}" || true; ls -l /boot) 2>/dev/null | sha256sum)
 [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 
 echo "guest: building the appliance of the tests" >&2
