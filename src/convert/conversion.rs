@@ -12,7 +12,7 @@ use super::plan::ConversionPlan;
 /// The outcome of a conversion.
 #[derive(Debug)]
 pub struct Conversion {
-    /// The converted disks; none in a dry run, or when [`Stages::convert`] is off.
+    /// The converted disks; none in a dry run, or when [`super::Stages::convert`] is off.
     pub disks: Option<ConvertedDisks>,
     /// The steps that a real run would take; only in a dry run.
     pub plan: Option<ConversionPlan>,

@@ -314,8 +314,8 @@ impl ConversionRun<'_> {
         Ok(capacities)
     }
 
-    /// The capacity of an exported image, which must match the manifest. [`crate::image::inspect`]
-    /// checks the image before qemu-img opens it.
+    /// The capacity of an exported image, which must match the manifest.
+    /// [`crate::image::inspect()`] checks the image before qemu-img opens it.
     async fn capacity(&self, disk: &Disk) -> Result<ByteSize, Error> {
         let format = disk.source_format;
         let judged = look(&disk.local_path, format, &self.tools.cancel).await?;

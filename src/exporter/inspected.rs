@@ -154,7 +154,7 @@ impl Inspected {
     }
 
     /// Checks whether the VM can be exported now. With `running`, a running VM passes, too:
-    /// [`VSphere::power_off`] or a snapshot makes its export possible.
+    /// powering it off or a snapshot makes its export possible.
     ///
     /// # Errors
     /// [`Error::Obstacle`] with the most severe blocker; its hint is the remedy.

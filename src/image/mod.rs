@@ -3,8 +3,8 @@
 //!
 //! [`vmdk::Stream`] parses a stream as it arrives. [`Rewriter`] converts the stream meanwhile on
 //! all cores, with constant memory, and [`FlatRewriter`] does so with a raw disk. [`Split`] joins a
-//! VMDK of several files, and [`inspect`] checks an untrusted image before any tool opens it. This
-//! module knows neither the source of the bytes nor any tool.
+//! VMDK of several files, and [`inspect()`] checks an untrusted image before any tool opens it.
+//! This module knows neither the source of the bytes nor any tool.
 
 mod backing;
 mod batches;

@@ -136,7 +136,7 @@ fn read(path: &Path) -> Result<Drivers, Error> {
     Ok(Drivers { path: path.to_owned(), by_system, files })
 }
 
-/// Runs [`Self::read`] on a separate thread.
+/// Runs [`read`] on a separate thread.
 pub(super) async fn look(path: &Path) -> Result<Drivers, Error> {
     let owned = path.to_owned();
     let read = tokio::task::spawn_blocking(move || read(&owned)).await;

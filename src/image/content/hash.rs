@@ -50,7 +50,7 @@ pub fn hash_image(
 /// # Errors
 /// As [`hash_image`].
 ///
-/// [`inspect`]: crate::image::inspect
+/// [`inspect`]: crate::image::inspect()
 pub fn hash_image_at(
     path: &Path,
     format: DiskFormat,

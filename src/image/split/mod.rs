@@ -61,7 +61,7 @@ impl Split {
     }
 
     /// Opens the files that the descriptor at `path` names, all in its folder.
-    /// [`inspect`](super::inspect) must have accepted it.
+    /// [`inspect`](super::inspect()) must have accepted it.
     ///
     /// # Errors
     /// If a file cannot be read, or does not match the descriptor ([`ErrorKind::InvalidData`]).

@@ -24,8 +24,6 @@ impl Connection {
     ///
     /// Returns warnings about limitations of the planned domain.
     ///
-    /// Returns what works less well than it might.
-    ///
     /// # Errors
     /// The first refusal, with a hint.
     pub async fn preflight(&self, request: &ImportRequest<'_>) -> Result<Vec<Warning>, Error> {

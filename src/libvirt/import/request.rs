@@ -12,8 +12,9 @@ use super::super::rollback::undo_step::Undo;
 use super::super::storage::wanted::{PoolChoice, WantedVolume};
 use super::super::{Draft, Error, profile};
 
-/// Request to import a VM. The same value serves [`Target::preflight`](super::Target::preflight),
-/// when the images are still expected, and [`Target::import`](super::Target::import).
+/// Request to import a VM. The same value serves
+/// [`Connection::preflight`](super::super::Connection::preflight), when the images are still
+/// expected, and [`Connection::import`](super::super::Connection::import).
 #[derive(Debug, Clone, Copy)]
 pub struct ImportRequest<'a> {
     /// Description of the source VM.
