@@ -1,5 +1,5 @@
-//! The result files: their names, and how they are published. A result gets its name only when it
-//! is complete and synced, and never replaces another file.
+//! The result files: their names, and how they are published. A result is renamed to its final name
+//! only when complete and synced, and never replaces another file.
 
 use std::fs::{self, File, Permissions};
 use std::io;

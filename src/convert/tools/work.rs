@@ -112,8 +112,8 @@ impl WorkDir {
     }
 }
 
-/// Creates the folder's lock file. The file gets its name only after it is locked, so that no run
-/// finds it unlocked.
+/// Creates the folder's lock file. The file is renamed to its final name only after it is locked,
+/// so that no run finds it unlocked.
 fn lock(folder: &Path) -> io::Result<Flock<File>> {
     let unnamed = folder.join("lock.new");
     let lock = Flock::lock(File::create(&unnamed)?, FlockArg::LockExclusiveNonblock)

@@ -1,6 +1,6 @@
 //! Copies an image into the folder of a pool on this machine. Holes stay holes, and blocks are
-//! shared if the file system supports that. The copy never overwrites a file and gets its name only
-//! when complete.
+//! shared if the file system supports that. The copy never overwrites a file, and is renamed to its
+//! final name only when complete.
 
 use std::fs::{self, File, Permissions};
 use std::io;

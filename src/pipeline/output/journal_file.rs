@@ -103,8 +103,9 @@ impl JournalFile {
         let (output, path) = (folder.path(), folder.path().join(NAME));
         let failed = |act, source| Error::File { act, path: path.clone(), source };
         let chain = Mutex::new(Chain::new(&Key::get()?, SEALS));
-        // The file gets its name after it is locked and has its first line, so that no run finds it
-        // unlocked or empty. The next run finds leftovers of a killed one by the prefix.
+        // The file is renamed to its final name after it is locked and has its first line, so that
+        // no run finds it unlocked or empty. The next run finds leftovers of a killed one by the
+        // prefix.
         let unnamed = folder.create_temporary().map_err(|source| failed("creating", source))?;
         let file = unnamed.file().try_clone().map_err(|source| failed("creating", source))?;
         if let Err(error) = file.try_lock() {
