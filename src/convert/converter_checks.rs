@@ -85,7 +85,7 @@ async fn libguestfs(settings: &Settings, tools: &Tools) -> Check {
     let cancel = &tools.cancel;
     let door = door(settings, tools).await;
     let (decided, without_kvm) = appliance::decided(settings, cancel).await;
-    let given = decided.guestfs_backend_settings.as_deref();
+    let given = decided.guestfs.backend_settings.as_deref();
     let first = start(settings, given, door, cancel).await;
     let (ended, how) = match (&first, given) {
         (Err(_), None) => (start(settings, Some(FORCE_TCG), door, cancel).await, "starts emulated"),

@@ -53,7 +53,7 @@ pub use plan::ConversionPlan;
 pub use preflight::{is_ours, preflight, usable};
 pub use results::{existing, fault, placed, result_paths};
 pub use seed::{seed_disk, seed_path};
-pub use settings::{Agent, Converter, Customize, DiskKey, Settings, Stages};
+pub use settings::{Agent, Converter, Customize, DiskKey, GuestfsSettings, Settings, Stages};
 pub use tools::keep_log::is_log;
 pub use tools::private::make_private_folder;
 pub use tools::work::remove_dead_work;

@@ -59,6 +59,17 @@ pub struct Agent {
     pub first_boot: bool,
 }
 
+/// Variables of the user's environment that libguestfs reads.
+#[derive(Debug, Clone, Default)]
+pub struct GuestfsSettings {
+    /// `LIBGUESTFS_BACKEND`: how libguestfs runs its appliance, such as `libvirt`.
+    pub backend: Option<String>,
+    /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`.
+    pub backend_settings: Option<String>,
+    /// `LIBGUESTFS_PATH`: the folders in which libguestfs searches for an appliance. Absolute.
+    pub path: Vec<PathBuf>,
+}
+
 /// Settings of a conversion.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -82,12 +93,8 @@ pub struct Settings {
     pub preserve_network: bool,
     /// Ids of the network cards that the domain does not have: the kernel counts only the others.
     pub left_out: Vec<String>,
-    /// `LIBGUESTFS_BACKEND` of the user, such as `libvirt`.
-    pub guestfs_backend: Option<String>,
-    /// `LIBGUESTFS_BACKEND_SETTINGS`, such as `force_tcg`, for libguestfs.
-    pub guestfs_backend_settings: Option<String>,
-    /// `LIBGUESTFS_PATH` of the user: the folders in which libguestfs searches for an appliance.
-    pub guestfs_path: Vec<PathBuf>,
+    /// The user's settings of libguestfs.
+    pub guestfs: GuestfsSettings,
     /// Additional changes in the guest.
     pub customize: Customize,
     /// The guest agent, for a guest that has none.
@@ -122,9 +129,7 @@ impl Default for Settings {
             compression: Some(Compression::ZSTD),
             preserve_network: true,
             left_out: Vec::new(),
-            guestfs_backend: None,
-            guestfs_backend_settings: None,
-            guestfs_path: Vec::new(),
+            guestfs: GuestfsSettings::default(),
             customize: Customize::default(),
             agent: Agent::default(),
             root: None,

@@ -59,8 +59,8 @@ impl FinishedDisk {
 }
 
 /// Callback for every disk that is finished. It runs on the runtime's only thread, so that anything
-/// that waits for the storage belongs into the [`Note`].
-pub type OnFinished<'a> = &'a (dyn Fn(&FinishedDisk) -> Note + Sync);
+/// that waits for the storage belongs into the [`DurableNote`].
+pub type OnFinished<'a> = &'a (dyn Fn(&FinishedDisk) -> DurableNote + Sync);
 
 /// Future that ends once the disk is durably recorded.
-pub type Note = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+pub type DurableNote = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;

@@ -49,7 +49,7 @@ pub use error::{Error, Fault};
 pub use export_blocker::ExportBlocker;
 pub use files::{FileChoice, FileSettings, Files};
 pub use filter::Filter;
-pub use finished_disk::{FinishedDisk, Note, OnFinished};
+pub use finished_disk::{DurableNote, FinishedDisk, OnFinished};
 pub use hosts::{HostMap, HostMapping, HostSuffix, NfcHosts};
 pub use incoming_disk::{IncomingDisk, IncomingDiskWriter};
 pub use inspected::{ExpectedMedium, Inspected, Tag, VmSummary};

@@ -100,9 +100,7 @@ impl ExaminedArgs {
             converter: converter(self.converter, self.hyper2kvm_path.is_some()),
             hyper2kvm_path: self.hyper2kvm_path.clone(),
             windows: self.windows.resolve(environment),
-            guestfs_backend: environment.libguestfs_backend.clone(),
-            guestfs_backend_settings: environment.libguestfs_backend_settings.clone(),
-            guestfs_path: environment.libguestfs_path.clone(),
+            guestfs: environment.guestfs.clone(),
             path: environment.path.clone(),
             home: environment.home.clone(),
             ..convert::Settings::default()

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::absolute;
+use crate::convert::GuestfsSettings;
 use crate::model::Secret;
 use crate::state::Surroundings;
 
@@ -35,12 +36,8 @@ pub struct Environment {
     pub data_home: Option<PathBuf>,
     /// Where state of programs is kept, and who called sudo (`XDG_STATE_HOME`, `HOME`, `SUDO_UID`).
     pub surroundings: Surroundings,
-    /// `LIBGUESTFS_BACKEND`: how libguestfs runs its appliance.
-    pub libguestfs_backend: Option<String>,
-    /// `LIBGUESTFS_BACKEND_SETTINGS`: handed to the converter's appliance.
-    pub libguestfs_backend_settings: Option<String>,
-    /// `LIBGUESTFS_PATH`: where libguestfs looks for its appliance. Absolute.
-    pub libguestfs_path: Vec<PathBuf>,
+    /// Settings of libguestfs (`LIBGUESTFS_*`).
+    pub guestfs: GuestfsSettings,
     /// `VIRTIO_WIN`, or its old name `VIRTIO_WIN_DIR`: drivers of virtio for Windows, as virt-v2v
     /// looks for them. Absolute.
     pub virtio_win: Option<PathBuf>,
@@ -120,12 +117,14 @@ impl Environment {
             data_home: data_home.or_else(|| Some(home.as_ref()?.join(".local/share"))),
             home,
             surroundings,
-            libguestfs_backend: text("LIBGUESTFS_BACKEND"),
-            libguestfs_backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
-            libguestfs_path: env::var_os("LIBGUESTFS_PATH")
-                .filter(|value| !value.is_empty())
-                .map(|paths| env::split_paths(&paths).map(|path| absolute(&path)).collect())
-                .unwrap_or_default(),
+            guestfs: GuestfsSettings {
+                backend: text("LIBGUESTFS_BACKEND"),
+                backend_settings: text("LIBGUESTFS_BACKEND_SETTINGS"),
+                path: env::var_os("LIBGUESTFS_PATH")
+                    .filter(|value| !value.is_empty())
+                    .map(|paths| env::split_paths(&paths).map(|path| absolute(&path)).collect())
+                    .unwrap_or_default(),
+            },
             virtio_win: place("VIRTIO_WIN").or_else(|| place("VIRTIO_WIN_DIR")),
             virt_tools: place("VIRT_TOOLS_DATA_DIR"),
         }

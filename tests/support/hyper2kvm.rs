@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use hyperexport::convert::{Settings, Stages};
+use hyperexport::convert::{GuestfsSettings, Settings, Stages};
 use hyperexport::manifest::Manifest;
 use hyperexport::progress::{Event, Progress};
 use serde_json::json;
@@ -70,11 +70,11 @@ pub fn settings(program: &Path) -> Settings {
     Settings {
         hyper2kvm_path: Some(program.to_owned()),
         compression: None,
-        guestfs_backend_settings: Some("force_tcg".to_owned()),
-        guestfs_path: guest::appliance_variable()
-            .map(|(_, path)| path.into())
-            .into_iter()
-            .collect(),
+        guestfs: GuestfsSettings {
+            backend_settings: Some("force_tcg".to_owned()),
+            path: guest::appliance_variable().map(|(_, path)| path.into()).into_iter().collect(),
+            ..GuestfsSettings::default()
+        },
         path: std::env::var_os("PATH").expect("a PATH"),
         ..Settings::default()
     }

@@ -63,7 +63,7 @@ impl Hyper2kvm<'_> {
     /// Runs the job. When libguestfs cannot start its appliance and the user chose no backend
     /// settings, a second attempt runs without KVM.
     pub(super) async fn run(&self) -> Result<Hyper2kvmOutcome, Error> {
-        let given = self.settings.guestfs_backend_settings.as_deref();
+        let given = self.settings.guestfs.backend_settings.as_deref();
         let mut warnings = Vec::new();
         let isolated = isolate::available(&self.work.dev(), self.tools).await;
         if !isolated && nix::unistd::geteuid().is_root() {

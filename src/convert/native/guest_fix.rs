@@ -367,7 +367,7 @@ impl GuestFix<'_> {
     /// needed.
     fn backend_settings(&self) -> Option<&str> {
         let needed = Some(FORCE_TCG).filter(|_| self.without_kvm.get());
-        self.run.settings.guestfs_backend_settings.as_deref().or(needed)
+        self.run.settings.guestfs.backend_settings.as_deref().or(needed)
     }
 
     /// Starts the appliance, opens encrypted devices, finds the system and mounts its file systems.

@@ -22,7 +22,7 @@ pub(in crate::convert) async fn decided<'a>(
     cancel: &CancellationToken,
 ) -> (Cow<'a, Settings>, Option<Warning>) {
     let as_it_is = || (Cow::Borrowed(settings), None);
-    if settings.guestfs_backend_settings.is_some() {
+    if settings.guestfs.backend_settings.is_some() {
         return as_it_is();
     }
     let Some(emulator) = emulator(settings) else { return as_it_is() };
@@ -31,10 +31,8 @@ pub(in crate::convert) async fn decided<'a>(
         // libguestfs has no KVM there, and detects that itself.
         KvmProof::Forbidden => as_it_is(),
         KvmProof::Fails => {
-            let decided = Settings {
-                guestfs_backend_settings: Some(FORCE_TCG.to_owned()),
-                ..settings.clone()
-            };
+            let mut decided = settings.clone();
+            decided.guestfs.backend_settings = Some(FORCE_TCG.to_owned());
             let message = "KVM runs no guest here: libguestfs works without it, which is slow \
                            (LIBGUESTFS_BACKEND_SETTINGS overrides this)";
             let warning = Warning::new(Stage::Pipeline, WarningCode::LibguestfsWithoutKvm, message);

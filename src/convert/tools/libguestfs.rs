@@ -85,19 +85,19 @@ pub(in crate::convert) async fn door(settings: &Settings, tools: &Tools) -> Door
 
 /// The backend of libguestfs: the user's choice, or else `direct`.
 pub(in crate::convert) fn backend(settings: &Settings) -> &str {
-    settings.guestfs_backend.as_deref().unwrap_or(DIRECT)
+    settings.guestfs.backend.as_deref().unwrap_or(DIRECT)
 }
 
 /// Whether the user has a fixed appliance, which is never rebuilt.
 /// libguestfs-make-fixed-appliance(1) leaves this file, by which libguestfs recognizes it.
 fn has_fixed_appliance(settings: &Settings) -> bool {
-    settings.guestfs_path.iter().any(|folder| folder.join("README.fixed").is_file())
+    settings.guestfs.path.iter().any(|folder| folder.join("README.fixed").is_file())
 }
 
 /// Environment variables with the backend and the appliance for libguestfs.
 pub(in crate::convert) fn choices(settings: &Settings) -> Vec<(&'static str, OsString)> {
     let mut choices = vec![("LIBGUESTFS_BACKEND", backend(settings).into())];
-    if let Ok(path) = std::env::join_paths(&settings.guestfs_path)
+    if let Ok(path) = std::env::join_paths(&settings.guestfs.path)
         && !path.is_empty()
     {
         choices.push(("LIBGUESTFS_PATH", path));
@@ -134,7 +134,7 @@ pub(in crate::convert) fn confined(
         .hide(SECRETS)
         .skeleton(&OUTLINE)
         .read(users_files(settings))
-        .read(&settings.guestfs_path)
+        .read(&settings.guestfs.path)
         .devices(&["kvm"])
         // Sockets, and supermin's temporary files beside the appliance's folder.
         .scratch(&["/tmp", "/var/tmp"])
@@ -177,6 +177,7 @@ pub(in crate::convert) fn described(settings: &Settings, door: Door) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::GuestfsSettings;
 
     #[test]
     fn an_appliance_of_the_user_is_named_and_not_built() {
@@ -187,7 +188,10 @@ mod tests {
         }
         fs::write(fixed.join("README.fixed"), "").expect("written");
         let with = |folders: &[&PathBuf]| Settings {
-            guestfs_path: folders.iter().map(|folder| folder.to_path_buf()).collect(),
+            guestfs: GuestfsSettings {
+                path: folders.iter().map(|folder| folder.to_path_buf()).collect(),
+                ..GuestfsSettings::default()
+            },
             ..Settings::default()
         };
         assert!(!choices(&with(&[])).iter().any(|(name, _)| *name == "LIBGUESTFS_PATH"));

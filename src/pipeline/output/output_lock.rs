@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::staged_files;
 use crate::convert::{self, make_private_folder};
-use crate::exporter::{FinishedDisk, Note};
+use crate::exporter::{DurableNote, FinishedDisk};
 use crate::model::{Hint, PoweredOff, SourceStep, Stage, Warning, WarningCode};
 use crate::state::{self, Folder, How, Locked, TEMPORARY_PREFIX, WORK_PREFIX};
 
@@ -380,7 +380,7 @@ impl OutputDir {
 
     /// Records, durably, that one more disk is complete: on a separate thread, since other disks
     /// are downloaded at the same time. The error is that of writing the lock file.
-    pub fn has(&self, disk: &FinishedDisk) -> Note {
+    pub fn has(&self, disk: &FinishedDisk) -> DurableNote {
         let line = MarkerLine { whole: vec![disk.clone()], ..MarkerLine::default() };
         let file = Arc::clone(&self.file);
         Box::pin(async move {

@@ -202,8 +202,8 @@ async fn without_a_working_kvm_it_is_run_once_more_without() {
         "if [ -z \"$LIBGUESTFS_BACKEND_SETTINGS\" ]; then
            echo guestfs_launch failed. >&2; report false 'guestfs_launch failed.'; exit 1; fi; {GOOD}"
     );
-    let given = case.fake_alone(&script);
-    let settings = Settings { guestfs_backend_settings: None, ..given.clone() };
+    let mut settings = case.fake_alone(&script);
+    settings.guestfs.backend_settings = None;
     let done = case.run(&settings).await.expect("the second run works");
     assert!(done.warnings.iter().any(|w| w.code == "libguestfs-without-kvm"), "{done:?}");
 
