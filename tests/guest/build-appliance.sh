@@ -12,12 +12,14 @@ out=${1:-$here/../../.cache/guest/appliance}
 mkdir -p "$(dirname "$out")"
 exec 9>"$out.lock"
 flock 9
-# It is built anew when packages or kernels have changed.
+# Changed packages or kernels need another appliance.
 packages=(/var/lib/dpkg/status /var/lib/rpm /usr/lib/sysimage/rpm)
 stamp=$( (cat "$0"; stat -c %Y "${packages[@]}" || true; ls -l /boot) 2>/dev/null | sha256sum)
 [ "$(cat "$out/stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 
 echo "guest: building the appliance of the tests" >&2
+# Leftovers of a killed build: the lock shows that no other build runs.
+rm -rf "$out".??????
 work=$(mktemp -d "$out.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use super::import::run;
+
 /// Bytes of a sector.
 const SECTOR: u64 = 512;
 
@@ -25,11 +27,8 @@ impl Ext4 {
     /// As [`Self::of_guest`] for a qcow2 image, of which a raw copy is made in the same folder.
     pub fn of_qcow2(image: &Path) -> Self {
         let raw = image.with_extension("seen.raw");
-        let converted = Command::new("qemu-img")
-            .args(["convert", "-f", "qcow2", "-O", "raw"])
-            .args([image, &raw])
-            .status();
-        assert!(converted.expect("qemu-img runs").success());
+        let [from, to] = [image, &raw].map(|path| path.to_str().expect("UTF-8"));
+        run("qemu-img", &["convert", "-f", "qcow2", "-O", "raw", from, to]);
         Self::of_guest(&raw)
     }
 
@@ -39,14 +38,10 @@ impl Ext4 {
         let (first, last) = sectors;
         let offset = first * SECTOR;
         let size = (last + 1 - first) * SECTOR / 1024;
-        let made = Command::new("mke2fs")
-            .args(["-q", "-F", "-t", "ext4", "-U", uuid, "-d"])
-            .arg(tree)
-            .args(["-E", &format!("offset={offset},root_owner=0:0")])
-            .arg(disk)
-            .arg(format!("{size}k"))
-            .status();
-        assert!(made.expect("mke2fs runs").success());
+        let [tree, target] = [tree, disk].map(|path| path.to_str().expect("UTF-8"));
+        let (options, size) = (format!("offset={offset},root_owner=0:0"), format!("{size}k"));
+        let words = ["-q", "-F", "-t", "ext4", "-U", uuid, "-d", tree, "-E", &options];
+        run("mke2fs", &[&words[..], &[target, &size]].concat());
         Self { disk: disk.to_owned(), offset }
     }
 

@@ -92,9 +92,13 @@ async fn a_server_that_stumbles_is_asked_again() {
     sim.faults(&json!({"folder_drop_after": 2_000_000, "folder_drop_count": 1})).await;
     let reading = read(settings(&sim), &folders);
     let stumbling = async {
-        while !folders.left().iter().any(|name| name.starts_with("disk-0.raw")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let begun = async {
+            while !folders.left().iter().any(|name| name.starts_with("disk-0.raw")) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let begun = tokio::time::timeout(Duration::from_secs(60), begun).await;
+        begun.expect("the download begins");
         tokio::time::sleep(Duration::from_millis(100)).await;
         sim.faults(
             &json!({"folder_drop_after": 2_000_000, "folder_drop_count": 1, "folder_status": 500}),

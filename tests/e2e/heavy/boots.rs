@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::support::ext4::Ext4;
 use crate::support::guest;
 use crate::support::job::{assert_valid_domain, codes, json_of, read_json};
 use crate::support::libvirtd::{self, Names};
@@ -102,9 +103,7 @@ fn vmx(folder: &Path, disks: &[(&Path, &str)], cards: &[(&str, u32)]) -> PathBuf
 fn old_system(disk: &Path, copy: &Path) {
     let copied = Command::new("cp").arg("--sparse=always").arg(disk).arg(copy).status();
     assert!(copied.expect("cp runs").success());
-    // The partition's offset, from tests/guest/mkdisk-bios.sh; e2fsprogs accept it as part of the
-    // name.
-    let root = format!("{}?offset={}", copy.display(), 2048 * 512);
+    let root = Ext4::of_guest(copy).name();
     let checked = Command::new("e2fsck").args(["-fp", &root]).status().expect("e2fsck runs");
     assert!(matches!(checked.code(), Some(0 | 1)), "{checked}");
     let uuid = "5eed0000-0000-4000-8000-00000000face";

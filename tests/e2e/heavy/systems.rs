@@ -59,16 +59,12 @@ struct Disks {
 impl Disks {
     fn filled(dir: &Path) -> Self {
         let names = ["snapshots.raw", "old.raw", "sles.raw", "entries.raw"];
-        let disks @ [snapshots, old, sles, entries] = &names.map(|name| empty(dir, name));
+        let disks = names.map(|name| empty(dir, name));
         let args: Vec<_> = disks.iter().flat_map(|disk| ["--format=raw", "-a", disk]).collect();
         let commands = [snapshots_commands(), sles_commands(), entries_commands()].concat();
         guest::appliance(&args, &commands);
-        Self {
-            snapshots: snapshots.clone(),
-            old: old.clone(),
-            sles: sles.clone(),
-            entries: entries.clone(),
-        }
+        let [snapshots, old, sles, entries] = disks;
+        Self { snapshots, old, sles, entries }
     }
 }
 

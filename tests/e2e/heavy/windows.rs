@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::import::run;
 use crate::support::job::{assert_valid_domain, codes, json_of};
 use crate::support::libvirtd::{self, Names};
 use serde_json::Value;
@@ -121,15 +122,9 @@ impl Desk {
 /// Copies the first partition of a BIOS Windows, which begins at sector 2048
 /// (`tests/guest/mkdisk-windows.py`).
 fn partition(image: &Path, copy: &Path) {
-    let copied = Command::new("qemu-img")
-        .args(["convert", "-O", "raw", "--image-opts"])
-        .arg(format!(
-            "driver=raw,offset=1M,file.driver=qcow2,file.file.filename={}",
-            image.display()
-        ))
-        .arg(copy)
-        .status();
-    assert!(copied.expect("qemu-img runs").success());
+    let first = "driver=raw,offset=1M,file.driver=qcow2,file.file.filename=";
+    let (from, to) = (format!("{first}{}", image.display()), copy.to_str().expect("UTF-8"));
+    run("qemu-img", &["convert", "-O", "raw", "--image-opts", &from, to]);
 }
 
 fn write(path: &Path, text: &str) {
